@@ -1,0 +1,170 @@
+// Package redistest runs real redis-server processes for tests.
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is one redis-server process on a free port of 127.0.0.1, with its data in a directory of the test.
+// It is stopped, by its process id, when the test ends, however it ends.
+type Server struct {
+	Addr string // host:port
+	URL  string // redis://host:port
+
+	t    testing.TB
+	args []string
+	dir  string
+	cmd  *exec.Cmd
+	mu   sync.Mutex
+}
+
+// Binary is the server to run: $TYPEDBUS_REDIS_SERVER (a command, perhaps with a space-separated prefix), or redis-server.
+func Binary() []string {
+	if s := os.Getenv("TYPEDBUS_REDIS_SERVER"); s != "" {
+		return strings.Fields(s)
+	}
+	return []string{"redis-server"}
+}
+
+// Start runs a server with the given extra arguments ("--appendonly", "yes") and waits until it answers.
+// A test whose server cannot be run fails: it is never skipped.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, args: args, dir: t.TempDir()}
+	t.Cleanup(s.Kill)
+	// Another process may take the port between our look and the server's bind: try a few.
+	var err error
+	for range 5 {
+		s.Addr = freeAddr(t)
+		s.URL = "redis://" + s.Addr
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatalf("redistest: %v (is redis-server installed? `make setup` does it)", err)
+	return nil
+}
+
+// Kill ends the process at once, as kill -9 does. It is safe to call on a dead server.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	s.signal(syscall.SIGCONT)
+	s.signal(syscall.SIGKILL)
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Restart starts a killed server again, on the same port and directory.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("redistest: restart: %v", err)
+	}
+}
+
+// Pause stops the process without ending it (SIGSTOP): connections stay open and nothing answers. Resume continues it.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume continues a paused server.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+// Client returns a new client of the server, closed when the test ends.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	if s.cmd != nil && s.cmd.Process != nil {
+		s.cmd.Process.Signal(sig)
+	}
+}
+
+func (s *Server) start() error {
+	_, port, _ := net.SplitHostPort(s.Addr)
+	bin := Binary()
+	args := append(bin[1:len(bin):len(bin)], "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.dir, "--logfile", s.dir+"/log")
+	cmd := exec.Command(bin[0], append(args, s.args...)...)
+	// The server must not outlive a test process that is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.cmd = cmd
+	s.mu.Unlock()
+	if err := s.await(10 * time.Second); err != nil {
+		s.Kill()
+		log, _ := os.ReadFile(s.dir + "/log")
+		return fmt.Errorf("%w; its log ends: %.2000s", err, tail(string(log), 2000))
+	}
+	return nil
+}
+
+// await waits until the server answers a PING, with or without a password asked for.
+func (s *Server) await(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := ping(ctx, s.Addr); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("redis-server does not answer")
+		case <-tick.C:
+		}
+	}
+}
+
+// ping speaks the protocol by hand: a server with TLS or a password answers too, with an error that counts as life.
+func ping(ctx context.Context, addr string) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	buf := make([]byte, 64)
+	n, err := c.Read(buf)
+	if err != nil {
+		return err
+	}
+	if reply := string(buf[:n]); strings.HasPrefix(reply, "-LOADING") {
+		return errors.New(reply)
+	}
+	return nil
+}
+
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }

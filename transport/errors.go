@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrClosed: the transport or the subscription was closed.
+	ErrClosed = errors.New("transport: closed")
+	// ErrLeaseLost: the delivery no longer belongs to this consumer; another has it, or will.
+	ErrLeaseLost = errors.New("transport: lease lost")
+	// ErrNoGroup: the topic has no such group.
+	ErrNoGroup = errors.New("transport: no such group")
+	// ErrPublishUnknown: the message may or may not be stored, because the broker's answer did not come.
+	ErrPublishUnknown = errors.New("transport: publish outcome unknown")
+)
+
+// An Outcome is what became of one published message.
+type Outcome uint8
+
+const (
+	// NotStored: the message is not stored and will not be.
+	NotStored Outcome = iota
+	// Stored: the message is stored.
+	Stored
+	// Unknown: the broker was asked and did not answer. Publishing again may store it twice.
+	Unknown
+)
+
+func (o Outcome) String() string {
+	return [...]string{"not stored", "stored", "unknown"}[min(o, Unknown)]
+}
+
+// A PublishError tells what became of each message of a Publish that did not store them all. It wraps its cause, and
+// [ErrPublishUnknown] if an outcome is Unknown.
+type PublishError struct {
+	Topic    string
+	Outcomes []Outcome // by index of the message
+	Err      error     // the first cause
+}
+
+func (e *PublishError) Error() string {
+	var n [3]int
+	for _, o := range e.Outcomes {
+		n[min(o, Unknown)]++
+	}
+	return fmt.Sprintf("publish %s: %d stored, %d not stored, %d unknown: %v", e.Topic, n[Stored], n[NotStored], n[Unknown], e.Err)
+}
+
+func (e *PublishError) Unwrap() []error {
+	for _, o := range e.Outcomes {
+		if o == Unknown {
+			return []error{e.Err, ErrPublishUnknown}
+		}
+	}
+	return []error{e.Err}
+}
+
+// A SettleError tells which settlements did not happen.
+type SettleError struct {
+	Errs []error // by index of the settlement; nil where the delivery is ended
+}
+
+func (e *SettleError) Error() string {
+	n, first := 0, error(nil)
+	for _, err := range e.Errs {
+		if err == nil {
+			continue
+		}
+		if n++; first == nil {
+			first = err
+		}
+	}
+	return fmt.Sprintf("settle: %d of %d not ended: %v", n, len(e.Errs), first)
+}
+
+func (e *SettleError) Unwrap() []error {
+	var errs []error
+	for _, err := range e.Errs {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// A LossError says that the broker lost messages of a group, or may have: it was flushed, restarted without its data, failed
+// over to an older copy, or trimmed what was not handled yet. The subscription goes on by itself.
+type LossError struct {
+	Topic, Group string
+	What         string // in words: what was noticed, and where the group goes on
+	Count        int64  // messages known to be lost; 0 if it cannot be told
+	From, To     string // the range of positions concerned, in the transport's own form; may be empty
+}
+
+func (e *LossError) Error() string {
+	s := fmt.Sprintf("data loss suspected: topic %s, group %s: %s", e.Topic, e.Group, e.What)
+	if e.Count > 0 {
+		s += fmt.Sprintf(": %d messages", e.Count)
+	}
+	if e.From != "" {
+		s += fmt.Sprintf(" (positions %s to %s)", e.From, e.To)
+	}
+	return s
+}

@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Topic names a stream of messages and says how long it keeps them.
+type Topic struct {
+	Name      string // see [CheckName]
+	Retention Retention
+}
+
+// DefaultMaxLen is how many acknowledged messages a topic keeps where its Retention says nothing.
+const DefaultMaxLen = 1_000_000
+
+// Retention says how much a topic keeps. The zero value keeps the newest [DefaultMaxLen] messages.
+//
+// A soft bound (Hard false) removes only what every group has acknowledged, so a topic can grow past it while a group is
+// behind, and nothing is removed while the topic has no group. It is enforced from time to time, not at each publish.
+// A hard bound is enforced when publishing and also removes what groups have not handled yet; that is counted and reported
+// through [Group.Warn] as a [*LossError].
+type Retention struct {
+	MaxLen int64         // messages kept; 0: DefaultMaxLen, or no limit if MaxAge is set; negative: no limit
+	MaxAge time.Duration // age of the oldest message kept; 0: no limit
+	Hard   bool
+}
+
+// Limits resolves the defaults: the messages kept and their age, each 0 for no limit.
+func (r Retention) Limits() (maxLen int64, maxAge time.Duration) {
+	switch {
+	case r.MaxLen > 0:
+		maxLen = r.MaxLen
+	case r.MaxLen == 0 && r.MaxAge <= 0:
+		maxLen = DefaultMaxLen
+	}
+	return maxLen, max(r.MaxAge, 0)
+}
+
+// DefaultLease is the lease of a group whose Lease is 0.
+const DefaultLease = 30 * time.Second
+
+// A Group is one reader of a topic, made of one or more consumers.
+type Group struct {
+	Name  string // see [CheckName]
+	Start Start  // where the group begins if the topic does not have it yet; the zero value is Earliest
+
+	// Lease is how long a delivery belongs to a consumer that gives no sign of life; 0 means DefaultLease. The transport
+	// renews leases well before they end, so Lease bounds how long the messages of a dead consumer wait, not how long a
+	// handler may take.
+	Lease time.Duration
+
+	// Lost, if not nil, is called once for each delivery whose lease was lost, as soon as the transport knows. It must
+	// return soon and must not call the subscription.
+	Lost func(*Delivery)
+
+	// Warn, if not nil, is called with what an operator should know and no call returns: a [*LossError], or that leases
+	// cannot be renewed. It says so once per event, not once per try. It must return soon and must not call the subscription.
+	Warn func(error)
+}
+
+// LeaseOrDefault is the lease in force.
+func (g Group) LeaseOrDefault() time.Duration {
+	if g.Lease > 0 {
+		return g.Lease
+	}
+	return DefaultLease
+}
+
+// Start is where a new group begins. The zero value is Earliest.
+type Start struct {
+	Latest bool      // only what is published after the group was made
+	Time   time.Time // what was stored at this time or later
+	ID     string    // this position, inclusive, in the transport's own form (on Redis an entry id, "1526919030474-55")
+}
+
+// CheckName says whether name may name a topic or a group: a letter or digit, then up to 127 letters, digits, dots,
+// underscores and hyphens. kind ("topic", "group") goes into the error.
+func CheckName(kind, name string) error {
+	ok := name != "" && len(name) <= 128 && isAlnum(name[0])
+	for i := 1; ok && i < len(name); i++ {
+		ok = isAlnum(name[i]) || name[i] == '.' || name[i] == '_' || name[i] == '-'
+	}
+	if !ok {
+		return fmt.Errorf("bad %s name %.140q: use a letter or digit, then up to 127 letters, digits, '.', '_' or '-'", kind, name)
+	}
+	return nil
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
