@@ -1,0 +1,33 @@
+package redisstream
+
+// keys names everything a topic has in Redis. The stream's key is the prefix and the topic's name, without braces, so that
+// it reads well in redis-cli and existing streams can be used; every other key carries the whole stream key as its hash tag,
+// so that all of them share the stream's slot and one script may touch them. Topic and group names have no colon and no
+// braces and prefixes have no braces, so no two things share a key.
+type keys struct {
+	stream  string // the topic's messages
+	due     string // sorted set: delayed publishes, member by due time in milliseconds
+	dueBody string // hash: member to the packed fields of its entry
+	outbox  string // stream: staged messages on their way to a topic in another slot
+	tag     string // "{stream}:", the beginning of every key but the stream's
+}
+
+func topicKeys(prefix, topic string) keys {
+	tag := "{" + prefix + topic + "}:"
+	return keys{stream: prefix + topic, due: tag + "due", dueBody: tag + "due:body", outbox: tag + "outbox", tag: tag}
+}
+
+// groupKeys are those of one group of a topic.
+type groupKeys struct {
+	keys
+	retry        string // stream: what failed or was released and is due again, for this group only
+	groupDue     string // sorted set: what failed or was deferred, member by due time in milliseconds
+	groupDueBody string // hash: member to the packed fields of its retry entry
+	dead         string // stream: the group's dead letters
+	cursor       string // string: where the group goes on if it is lost, see group.go
+}
+
+func (k keys) group(name string) groupKeys {
+	g := k.tag + name + ":"
+	return groupKeys{keys: k, retry: g + "retry", groupDue: g + "due", groupDueBody: g + "due:body", dead: g + "dead", cursor: g + "cursor"}
+}
