@@ -1,4 +1,3 @@
-// Package redisstream is the Redis Streams transport.
 package redisstream
 
 import (
@@ -11,22 +10,13 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
-// Options are the settings of a [Transport]; the zero value is ready for production.
-type Options struct {
-	// Prefix begins every key, as "shop:"; default none. It must not contain braces.
-	Prefix string
-	// Name begins the name of each consumer, so that XINFO CONSUMERS tells where it runs; default host name and process id.
-	// Each subscription adds a random part: a name is never used twice.
-	Name string
-	// Mappings are the foreign formats, by topic.
-	Mappings map[string]Mapping
-}
-
 // Transport stores topics in Redis streams.
 type Transport struct {
 	opts Options
+	err  error // what is wrong with the options or the client; every use reports it
 
 	cmd    redis.UniversalClient // publishing, settling, scripts; given by the user or opened by Open
+	owned  bool                  // cmd was opened by Open, and Close closes it
 	reads  *readClients          // blocking reads, one connection each, never retried
 	leases redis.UniversalClient // renewing leases: two connections that nothing else can starve
 
@@ -34,7 +24,12 @@ type Transport struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // everything the transport started
 
-	committer *committer // publish.go
+	committer *committer  // publish.go
+	checks    checkedOnce // preflight.go
+
+	// onDelayed, if not nil, is told that a message was stored in k.due, due at that time by the server's clock. It must
+	// return at once.
+	onDelayed func(k keys, due time.Time)
 
 	mu     sync.Mutex
 	subs   map[*subscription]struct{}

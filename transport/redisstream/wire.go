@@ -97,3 +97,11 @@ func (mp *Mapping) parse(stream, entryID string, values map[string]any) (*transp
 	}
 	return m, nil
 }
+
+// check says what is wrong with a mapping.
+func (mp *Mapping) check() error {
+	if mp.Data == "" {
+		return errors.New("Data is empty: name the field with the body")
+	}
+	return nil
+}

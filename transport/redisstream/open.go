@@ -1,0 +1,99 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// New makes a transport of a client that stays the caller's: [Transport.Close] does not close it. It must be a
+// *redis.Client, also one made by redis.NewFailoverClient, or a *redis.ClusterClient that does not send reads to replicas.
+//
+// The client carries what does not block; for blocking reads and for renewing leases New makes connections of its own from
+// the client's options. New connects to nothing. What is wrong with client or opts is reported by each use of the transport.
+func New(client redis.UniversalClient, opts Options) *Transport {
+	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}}
+	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
+	c, err := newClients(client)
+	t.reads, t.leases = c.reads, c.leases
+	t.err = errors.Join(opts.check(), err)
+	t.committer = newCommitter(t)
+	return t
+}
+
+// Open connects to Redis and makes a transport of it.
+func Open(ctx context.Context, url string, opts Options) (*Transport, error) {
+	client, err := newClient(url)
+	if err != nil {
+		return nil, err
+	}
+	t := New(client, opts)
+	t.owned = true
+	if err := t.checkServer(ctx); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func newClient(url string) (redis.UniversalClient, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, errors.New("redisstream: bad URL")
+	}
+	return redis.NewClient(o), nil
+}
+
+// usable returns why the transport cannot be used, or nil.
+func (t *Transport) usable() error {
+	if t.err != nil {
+		return t.err
+	}
+	if t.ctx.Err() != nil {
+		return transport.ErrClosed
+	}
+	return nil
+}
+
+// closeTimeout bounds how long Close waits for what subscriptions still have to tell the server.
+const closeTimeout = 5 * time.Second
+
+// Close implements [transport.Transport]. Publishes under way end: what was sent with what the server answers, what was not
+// with [transport.ErrClosed].
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		t.wg.Wait()
+		return nil
+	}
+	t.closed = true
+	subs := make([]*subscription, 0, len(t.subs))
+	for s := range t.subs {
+		subs = append(subs, s)
+	}
+	t.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), closeTimeout)
+	defer cancel()
+	var errs []error
+	for _, s := range subs {
+		errs = append(errs, s.Close(ctx))
+	}
+	t.stop()
+	t.committer.close()
+	if t.reads != nil {
+		t.reads.close()
+	}
+	t.wg.Wait()
+	if t.leases != nil {
+		errs = append(errs, t.leases.Close())
+	}
+	if t.owned {
+		errs = append(errs, t.cmd.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,55 @@
+package redisstream
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// Options are the settings of a [Transport]; the zero value is ready for production.
+type Options struct {
+	// Prefix begins every key, as "shop:"; default none. It may have up to 128 letters, digits and the characters . _ - : /
+	Prefix string
+	// Name begins the name of each consumer, so that XINFO CONSUMERS tells where it runs; default host name and process id.
+	// Each subscription adds a random part: a name is never used twice.
+	Name string
+	// Mappings are the foreign formats, by topic.
+	Mappings map[string]Mapping
+	// Warn, if not nil, is called with what an operator should know about the server and no call returns: that it may evict
+	// streams, that its clock is wrong. It is called once per finding, must return soon, and may be called concurrently.
+	Warn func(error)
+}
+
+// check says all that is wrong with the options at once.
+func (o *Options) check() error {
+	var errs []error
+	if !validPrefix(o.Prefix) {
+		errs = append(errs, fmt.Errorf("redisstream: bad Prefix %.140q: use up to 128 letters, digits, '.', '_', '-', ':' or '/'", o.Prefix))
+	}
+	for _, topic := range slices.Sorted(maps.Keys(o.Mappings)) {
+		if err := transport.CheckName("topic", topic); err != nil {
+			errs = append(errs, fmt.Errorf("redisstream: Mappings: %w", err))
+		}
+		mp := o.Mappings[topic]
+		if err := mp.check(); err != nil {
+			errs = append(errs, fmt.Errorf("redisstream: mapping of %.140q: %w", topic, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validPrefix keeps braces out, which would move the hash tag, and what is a pattern in ACL rules.
+func validPrefix(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == '-', c == ':', c == '/':
+		default:
+			return false
+		}
+	}
+	return len(s) <= 128
+}
