@@ -1,0 +1,108 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// afterGrace bounds what follows the grace: handlers that were cut short return, the last outcomes are settled, the group is left.
+const afterGrace = 5 * time.Second
+
+// drain stops receiving, gives back what was not begun, waits for the handlers, and leaves the group.
+func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
+	if !s.beginDrain() {
+		<-s.closed
+		return nil
+	}
+	defer close(s.closed)
+	if !s.isOpen() {
+		s.wg.Wait() // openWhileRunning may have been about to open
+		if !s.isOpen() {
+			return nil
+		}
+	}
+	s.stop()
+	s.mu.Lock()
+	s.stopReceiving()
+	s.mu.Unlock()
+
+	s.await(ctx, grace, s.noHandlers)
+	s.cut(ErrDraining)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterGrace)
+	defer cancel()
+	s.await(end, afterGrace, func() bool { return s.noHandlers() && s.nothingToSettle() })
+	hung := s.hungHandlers()
+	s.giveUp()
+	closeErr := s.sub.Close(end)
+	if len(hung) == 0 {
+		s.wg.Wait()
+	}
+	return s.drainError(hung, grace, closeErr)
+}
+
+func (s *subscription) beginDrain() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isDraining() {
+		return false
+	}
+	close(s.draining)
+	return true
+}
+
+func (s *subscription) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sub != nil
+}
+
+// await waits until ok, for at most d or until ctx ends.
+func (s *subscription) await(ctx context.Context, d time.Duration, ok func() bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for !ok() {
+		select {
+		case <-s.slots.changed:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *subscription) noHandlers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.slots.running) == 0
+}
+
+func (s *subscription) nothingToSettle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.outbox.todo) == 0 && s.outbox.doing == 0
+}
+
+func (s *subscription) hungHandlers() (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.slots.running {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+func (s *subscription) drainError(hung []string, grace time.Duration, closeErr error) error {
+	var errs []error
+	if len(hung) > 0 {
+		errs = append(errs, fmt.Errorf("bus: drain %s: %d handlers did not return within the grace of %v, their events were given back: %.300s",
+			s.name(), len(hung), grace, strings.Join(hung, ", ")))
+	}
+	if closeErr != nil {
+		errs = append(errs, fmt.Errorf("bus: drain %s: what was not settled will be delivered again when its lease has run out: %w", s.name(), closeErr))
+	}
+	return errors.Join(errs...)
+}

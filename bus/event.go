@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// An Event is a [Delivery], decoded. It is valid until the handler returns.
+type Event[T any] struct {
+	*Delivery
+	Payload T
+}
+
+// A Delivery is a message handed to a group for the nth Attempt. It is a [Publisher]: what is published through it is stored
+// together with its acknowledgement. It is valid until the handler returns.
+type Delivery struct {
+	*transport.Delivery
+	stage *stage // nil outside a bus
+	task  *task  // nil outside a bus
+}
+
+var _ Publisher = (*Delivery)(nil)
+
+// A Handler handles a delivery, and what it returns is what happens to it: see the package documentation. It may be called
+// concurrently. Its context ends when the lease is lost (cause [ErrLeaseLost]), after [MaxProcessing], and when the drain has
+// waited for [Grace].
+type Handler func(ctx context.Context, d *Delivery) error
+
+// Middleware wraps a [Handler]. It sees headers and bytes, before they are decoded; see [Use].
+type Middleware func(next Handler) Handler
+
+// HandlerOf is a [Handler] of decoded events.
+type HandlerOf[T any] func(ctx context.Context, e *Event[T]) error
+
+// MiddlewareOf wraps a [HandlerOf], see [Wrap].
+type MiddlewareOf[T any] func(next HandlerOf[T]) HandlerOf[T]
+
+// Send stages ms: they are stored in the same atomic step as the delivery's acknowledgement, after the handler has returned
+// nil, and not at all when it returns an error. It may be called concurrently, until the handler returns.
+func (d *Delivery) Send(ctx context.Context, t transport.Topic, ms ...*Message) error {
+	if d.stage == nil {
+		return fmt.Errorf("bus: publish %s: the delivery is not being handled by a bus", t.Name)
+	}
+	return d.stage.send(ctx, t, ms)
+}
+
+// stage collects what a handler publishes through its event.
+type stage struct {
+	sender Sender // the bus' send middleware, ending in add
+
+	mu     sync.Mutex
+	staged []transport.Staged
+	closed bool
+}
+
+type stageKey struct{}
+
+// send runs the send middleware; the stage travels in the context because the chain is built once for all stages.
+func (s *stage) send(ctx context.Context, t transport.Topic, ms []*Message) error {
+	return s.sender(context.WithValue(ctx, stageKey{}, s), t, ms)
+}
+
+var errHandled = errors.New("the event was handled already: publish before the handler returns, or through the bus")
+
+// stageMessages is the innermost Sender of every stage.
+func stageMessages(ctx context.Context, t transport.Topic, ms []*Message) error {
+	s, ok := ctx.Value(stageKey{}).(*stage)
+	if !ok {
+		return fmt.Errorf("bus: publish %s: a send middleware replaced the context: derive it from the one it was given", t.Name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("bus: publish %s: %w", t.Name, errHandled)
+	}
+	for _, m := range ms {
+		s.staged = append(s.staged, transport.Staged{Topic: t, Message: m})
+	}
+	return nil
+}
+
+// close ends staging and returns what was staged.
+func (s *stage) close() []transport.Staged {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.staged
+}
+
+func (d *Delivery) stagedSoFar() int {
+	if d.stage == nil {
+		return 0
+	}
+	d.stage.mu.Lock()
+	defer d.stage.mu.Unlock()
+	return len(d.stage.staged)
+}
+
+func (d *Delivery) unstage(from int) {
+	if d.stage == nil {
+		return
+	}
+	d.stage.mu.Lock()
+	defer d.stage.mu.Unlock()
+	if len(d.stage.staged) > from {
+		d.stage.staged = d.stage.staged[:from]
+	}
+}

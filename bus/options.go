@@ -1,0 +1,184 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// An Option is a setting of a [Bus].
+type Option interface{ applyBus(*options) }
+
+// A TopicOption is a setting of a [Topic].
+type TopicOption interface{ applyTopic(*topicOptions) }
+
+// A SubscribeOption is a setting of one subscription.
+type SubscribeOption interface{ applySubscribe(*subscribeOptions) }
+
+type (
+	option          func(*options)
+	topicOption     func(*topicOptions)
+	subscribeOption func(*subscribeOptions)
+)
+
+func (f option) applyBus(o *options)                         { f(o) }
+func (f topicOption) applyTopic(o *topicOptions)             { f(o) }
+func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
+
+type options struct {
+	log   *slog.Logger
+	grace time.Duration
+	use   []Middleware
+	send  []SendMiddleware
+	errs  []error
+}
+
+type topicOptions struct {
+	maxBytes  int
+	retention transport.Retention
+	err       error
+}
+
+type subscribeOptions struct {
+	concurrency   int
+	prefetch      int // -1: adaptive
+	backoff       Backoff
+	start         transport.Start
+	lease         time.Duration
+	maxProcessing time.Duration // 0: no limit
+	use           []Middleware
+	errs          []error
+}
+
+// Logger says where the bus logs; default [slog.Default]. Payloads never show in the log, texts of handlers' errors do.
+func Logger(l *slog.Logger) Option { return option(func(o *options) { o.log = l }) }
+
+// Grace is how long a drain waits for handlers before it cuts their contexts; default 20s, which leaves room to settle
+// within the 30s that Kubernetes gives a process to end.
+func Grace(d time.Duration) Option {
+	return option(func(o *options) {
+		if d < 0 {
+			o.errs = append(o.errs, fmt.Errorf("bus: Grace(%v): must not be negative", d))
+		}
+		o.grace = d
+	})
+}
+
+// Chain is what [Use] returns: as an [Option] it holds for all subscriptions of a bus, as a [SubscribeOption] for one, inside
+// those of the bus.
+type Chain struct{ mws []Middleware }
+
+// Use wraps handlers in middleware; the first is the outermost. See [Chain].
+func Use(mws ...Middleware) Chain { return Chain{mws} }
+
+func (c Chain) applyBus(o *options)                { o.use = append(o.use, c.mws...) }
+func (c Chain) applySubscribe(o *subscribeOptions) { o.use = append(o.use, c.mws...) }
+
+// UseSend wraps everything published through the bus and through its events; the first is the outermost.
+func UseSend(mws ...SendMiddleware) Option {
+	return option(func(o *options) { o.send = append(o.send, mws...) })
+}
+
+// MaxBytes is the largest body of a topic, checked when publishing and before decoding; default [DefaultMaxBytes].
+func MaxBytes(n int) TopicOption {
+	return topicOption(func(o *topicOptions) {
+		if n < 1 {
+			o.err = fmt.Errorf("MaxBytes(%d): must be at least 1", n)
+		}
+		o.maxBytes = n
+	})
+}
+
+// Retention says how much a topic keeps, see [Retain].
+type Retention = transport.Retention
+
+// Retain says how much of a topic is kept; default the newest 1,000,000 events, and never less than what a group has not
+// handled yet.
+func Retain(r Retention) TopicOption { return topicOption(func(o *topicOptions) { o.retention = r }) }
+
+// Concurrency is how many events of the subscription are handled at the same time; default 16. With 1 they are handled one
+// after the other, in the order in which they come.
+func Concurrency(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		o.concurrency = n
+		o.atLeast("Concurrency", n, 1)
+	})
+}
+
+// Prefetch is how many events wait in memory, leased, beyond those being handled. By default it adapts to the handler:
+// about a second of work, and never more than 1,000, so that fast handlers get large reads and slow ones do not hoard what
+// another consumer could do.
+func Prefetch(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		o.prefetch = n
+		o.atLeast("Prefetch", n, 0)
+	})
+}
+
+// Redeliver is how long failed events wait; default the zero [Backoff]. They hold no slot meanwhile.
+func Redeliver(b Backoff) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.backoff = b })
+}
+
+// A Position is where a new group begins: [Earliest], [Latest], [At] or [From].
+type Position interface{ position() transport.Start }
+
+type position transport.Start
+
+func (p position) position() transport.Start { return transport.Start(p) }
+func (a Moment) position() transport.Start   { return transport.Start{Time: a.t} }
+
+var (
+	// Earliest is the oldest event that the topic still has.
+	Earliest Position = position{}
+	// Latest is the first event published after the group was made.
+	Latest Position = position{Latest: true}
+)
+
+// From is the event at a position in the transport's own form, and what follows; on Redis an entry id, as
+// "1526919030474-55".
+func From(id string) Position { return position{ID: id} }
+
+// Start is where the group begins if the topic does not have it yet; default [Earliest]. A group that exists goes on where it
+// stood.
+func Start(p Position) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		if p == nil {
+			o.errs = append(o.errs, fmt.Errorf("Start(nil): use Earliest, Latest, At or From"))
+			return
+		}
+		o.start = p.position()
+	})
+}
+
+// Lease is how long the events of a consumer that died wait for another; default 30s. Handlers may take longer: leases are
+// renewed while the process lives. All consumers of a group should use the same.
+func Lease(d time.Duration) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		o.lease = d
+		o.longEnough("Lease", d, 100*time.Millisecond)
+	})
+}
+
+// MaxProcessing is how long a handler may take; default no limit. Then its context ends. If it has not returned one lease
+// later the event is given back as failed; the handler's slot stays taken until it returns.
+func MaxProcessing(d time.Duration) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		o.maxProcessing = d
+		o.longEnough("MaxProcessing", d, time.Millisecond)
+	})
+}
+
+func (o *subscribeOptions) atLeast(name string, n, least int) {
+	if n < least {
+		o.errs = append(o.errs, fmt.Errorf("%s(%d): must be at least %d", name, n, least))
+	}
+}
+
+func (o *subscribeOptions) longEnough(name string, d, least time.Duration) {
+	if d < least {
+		o.errs = append(o.errs, fmt.Errorf("%s(%v): must be at least %v", name, d, least))
+	}
+}

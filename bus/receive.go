@@ -1,0 +1,201 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// intake is what was received and is not begun. The subscription's lock guards it.
+type intake struct {
+	queue []*task
+	held  int           // received and not settled
+	room  chan struct{} // says that there may be room now
+
+	interrupt context.CancelFunc // ends the Receive under way; nil if there is none
+	since     time.Time          // when the Receive under way began; zero if there is none
+	failing   error              // why the latest Receive failed; nil if it did not
+}
+
+// receive is the goroutine that asks the transport for deliveries, as many as there is room for.
+func (s *subscription) receive(r *run) {
+	t := trouble{what: "cannot receive", log: s.log}
+	for {
+		ctx, limit := s.awaitRoom()
+		if limit == 0 {
+			return
+		}
+		ds, err := s.sub.Receive(ctx, limit)
+		if ctx.Err() != nil {
+			s.accept(ds, nil) // paused or drained, no matter what Receive says
+			continue
+		}
+		s.accept(ds, err)
+		switch {
+		case err == nil:
+			t.over()
+		case errors.Is(err, ErrClosed):
+			s.bus.fail(r, fmt.Errorf("bus: receive %s: %w: close the transport after Run has returned", s.name(), err))
+			return
+		case !t.wait(s.receiving, s.draining, err):
+			return
+		}
+	}
+}
+
+// awaitRoom waits until something may be received, and returns how much; 0 when the drain has begun. The context ends with
+// the drain, and when the subscription is paused.
+func (s *subscription) awaitRoom() (context.Context, int) {
+	for {
+		s.mu.Lock()
+		limit, wait := s.room(time.Now())
+		ctx := s.receiving
+		if limit > 0 && ctx.Err() == nil {
+			ctx, s.intake.interrupt = context.WithCancel(ctx)
+			s.intake.since = time.Now()
+			s.mu.Unlock()
+			return ctx, limit
+		}
+		s.mu.Unlock()
+		if !s.waitForRoom(wait) {
+			return nil, 0
+		}
+	}
+}
+
+func (s *subscription) waitForRoom(wait time.Duration) bool {
+	var resume <-chan time.Time
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		resume = t.C
+	}
+	select {
+	case <-s.intake.room:
+	case <-resume:
+	case <-s.receiving.Done():
+		return false
+	}
+	return true
+}
+
+// room is how many deliveries may be asked for, or how long to wait until some may.
+func (s *subscription) room(now time.Time) (limit int, wait time.Duration) {
+	if stopped, wait := s.pause.at(now); stopped {
+		return 0, wait
+	}
+	if s.pause.probing {
+		if s.intake.held > 0 {
+			return 0, 0
+		}
+		return 1, 0
+	}
+	capacity := s.capacity()
+	free := capacity - s.intake.held
+	idle := s.opts.concurrency - s.slots.taken - len(s.intake.queue)
+	// With every slot busy wait for a good part of the capacity: few large reads cost less than many small ones.
+	if free <= 0 || idle <= 0 && free < (capacity+3)/4 {
+		return 0, 0
+	}
+	return free, 0
+}
+
+const maxCapacity = 1000
+
+// capacity is how much may be held: about a second of work, so that fast handlers get large reads and slow ones do not
+// hoard what another consumer could do. A batch that collects must fit beside
+// one that is handled.
+func (s *subscription) capacity() int {
+	if s.opts.prefetch >= 0 {
+		return s.opts.concurrency + max(s.opts.prefetch, 2*s.slots.batch)
+	}
+	second := s.opts.concurrency
+	if d := s.tally.handlerTime; d > 0 {
+		second = int(min(maxCapacity, float64(s.opts.concurrency)*float64(time.Second)/float64(d)))
+	}
+	return max(second, s.opts.concurrency+2*s.slots.batch)
+}
+
+// accept queues deliveries, or gives them back if the subscription was paused or drained meanwhile.
+func (s *subscription) accept(ds []*transport.Delivery, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.intake.interrupt()
+	s.intake.interrupt, s.intake.since, s.intake.failing = nil, time.Time{}, err
+	tasks := make([]task, len(ds)) // one allocation for all
+	for i, d := range ds {
+		t := &tasks[i]
+		t.Delivery = Delivery{Delivery: d, stage: &t.stage, task: t}
+		t.stage.sender = s.bus.stage
+		t.s = s
+		s.intake.queue = append(s.intake.queue, t)
+	}
+	s.intake.held += len(ds)
+	if stopped, _ := s.pause.at(time.Now()); stopped || s.receiving.Err() != nil {
+		s.releaseQueue()
+		return
+	}
+	s.startWorkers()
+}
+
+// releaseQueue gives what was not begun to the group's other consumers.
+func (s *subscription) releaseQueue() {
+	for _, t := range s.intake.queue {
+		if t.lost {
+			s.intake.held--
+			continue
+		}
+		s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Deferred})
+	}
+	clear(s.intake.queue)
+	s.intake.queue = nil
+}
+
+// pause is whether the subscription may receive.
+type pause struct {
+	byHand  bool
+	until   time.Time // a handler returned Pause
+	probing bool      // since until: one event at a time, until one ends without Pause
+	epoch   int       // counts the Pauses of handlers
+}
+
+// at tells whether receiving is stopped, and for how long if that is known.
+func (p *pause) at(now time.Time) (stopped bool, wait time.Duration) {
+	if p.byHand {
+		return true, 0
+	}
+	wait = p.until.Sub(now)
+	return wait > 0, max(wait, 0)
+}
+
+// setPaused is Pause and Resume.
+func (s *subscription) setPaused(paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pause.byHand = paused
+	if paused {
+		s.stopReceiving()
+	}
+	signal(s.intake.room)
+}
+
+// pauseFor is what a handler's Pause does.
+func (s *subscription) pauseFor(d time.Duration) {
+	if until := time.Now().Add(d); until.After(s.pause.until) {
+		s.pause.until = until
+	}
+	s.pause.probing = true
+	s.pause.epoch++
+	s.stopReceiving()
+	signal(s.intake.room)
+}
+
+func (s *subscription) stopReceiving() {
+	if s.intake.interrupt != nil {
+		s.intake.interrupt()
+	}
+	s.releaseQueue()
+}

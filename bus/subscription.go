@@ -1,0 +1,203 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// A subscription is the engine behind a Subscriber: a loop that receives, workers that handle, a loop that settles.
+//
+//	declared -> open -> draining -> closed
+//
+// What it received and has not settled is held: waiting in the queue, being handled, or waiting to be settled.
+type subscription struct {
+	bus     *Bus
+	topic   transport.Topic
+	group   string
+	handler Handler // the whole chain
+	opts    subscribeOptions
+	log     *slog.Logger
+	err     error // what is wrong with the declaration; written before the bus has it
+
+	draining chan struct{} // closed when the drain begins
+	closed   chan struct{} // closed when the drain has ended
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex // guards all below; never held across a call that can wait
+	sub     transport.Subscription
+	openErr error
+
+	receiving context.Context    // ends with Run's context or the drain
+	handling  context.Context    // root of the handlers' contexts, ends when the drain cuts them
+	settling  context.Context    // ends when the drain gives up settling
+	stop      context.CancelFunc // ends receiving
+	cut       context.CancelCauseFunc
+	giveUp    context.CancelFunc
+
+	intake intake
+	slots  slots
+	outbox settlements
+	pause  pause
+	tally  tally
+}
+
+func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subscribeOptions) *subscription {
+	s := &subscription{
+		bus: b, topic: t, group: group, opts: o,
+		handler:  wrap(wrap(h, o.use), b.opts.use),
+		log:      b.log.With("topic", t.Name, "group", group),
+		draining: make(chan struct{}),
+		closed:   make(chan struct{}),
+	}
+	s.intake.room = make(chan struct{}, 1)
+	s.outbox.ready = make(chan struct{}, 1)
+	s.slots.running = make(map[*task]struct{})
+	s.slots.changed = make(chan struct{}, 1)
+	return s
+}
+
+func (s *subscription) name() string { return s.topic.Name + "/" + s.group }
+
+// signal wakes the one who waits on a channel of capacity one, or leaves word for him.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// open joins the group and starts the loops.
+func (s *subscription) open(r *run) error {
+	sub, err := s.bus.tr.Subscribe(r.ctx, s.topic, transport.Group{
+		Name: s.group, Start: s.opts.start, Lease: s.opts.lease, Lost: s.leaseLost, Warn: s.warn,
+	})
+	if err != nil {
+		return fmt.Errorf("bus: subscribe %s: %w", s.name(), err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sub, s.openErr = sub, nil
+	s.receiving, s.stop = context.WithCancel(r.ctx)
+	s.handling, s.cut = context.WithCancelCause(r.base)
+	s.settling, s.giveUp = context.WithCancel(r.base)
+	s.wg.Go(func() { s.receive(r) })
+	s.wg.Go(s.settle)
+	return nil
+}
+
+// openWhileRunning opens in the background and tries until it succeeds: nobody waits for the error of a declaration.
+func (s *subscription) openWhileRunning(r *run) {
+	s.wg.Go(func() {
+		t := trouble{what: "cannot open the subscription", log: s.log}
+		for !s.isDraining() {
+			err := s.open(r)
+			if err == nil {
+				t.over()
+				return
+			}
+			s.mu.Lock()
+			s.openErr = err
+			s.mu.Unlock()
+			if !t.wait(r.ctx, s.draining, err) {
+				return
+			}
+		}
+	})
+}
+
+func (s *subscription) declarationError() error {
+	if s.err != nil {
+		return s.err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.openErr
+}
+
+func (s *subscription) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// warn takes what the transport noticed.
+func (s *subscription) warn(err error) {
+	var loss *transport.LossError
+	if !errors.As(err, &loss) {
+		s.log.Warn("transport warning", "error", err)
+		return
+	}
+	s.log.Error("data loss suspected", "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally.Losses++
+}
+
+// leaseLost takes word that a delivery belongs to another consumer: it is not begun, or its handler is told.
+func (s *subscription) leaseLost(d *transport.Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.slots.running {
+		if t.Receipt == d.Receipt {
+			t.lost = true
+			if t.cancel != nil {
+				t.cancel(ErrLeaseLost)
+			}
+		}
+	}
+	for _, t := range s.intake.queue {
+		t.lost = t.lost || t.Receipt == d.Receipt
+	}
+	s.tally.LeasesLost++
+}
+
+// trouble tells of a failure that lasts without flooding the log, and waits longer each time.
+type trouble struct {
+	what  string
+	log   *slog.Logger
+	since time.Time // zero: no trouble
+	said  time.Time
+	tries int
+}
+
+const sayAgainAfter = time.Minute
+
+// wait logs err, at most once a minute, and waits for the back-off. It returns false if ctx or stop ends the waiting.
+func (t *trouble) wait(ctx context.Context, stop <-chan struct{}, err error) bool {
+	now := time.Now()
+	if t.since.IsZero() {
+		t.since = now
+	}
+	if now.Sub(t.said) >= sayAgainAfter {
+		t.said = now
+		t.log.Warn(t.what+", trying again", "error", err, "for", now.Sub(t.since).Round(time.Millisecond))
+	}
+	t.tries++
+	timer := time.NewTimer(Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}.After(t.tries))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-stop:
+	}
+	return false
+}
+
+// over says so, if there was trouble.
+func (t *trouble) over() {
+	if t.since.IsZero() {
+		return
+	}
+	t.log.Info(t.what+": over", "after", time.Since(t.since).Round(time.Millisecond))
+	t.since, t.said, t.tries = time.Time{}, time.Time{}, 0
+}

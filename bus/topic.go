@@ -1,0 +1,125 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/typedbus/typedbus/codec"
+	"github.com/typedbus/typedbus/transport"
+)
+
+// DefaultMaxBytes is the largest body of a topic that does not set [MaxBytes]: 1 MiB.
+const DefaultMaxBytes = 1 << 20
+
+// A Topic is a name and a codec for one Go type, declared once as a package variable and shared by all who publish or
+// subscribe. It holds no connection and may be used concurrently.
+type Topic[T any] struct {
+	name     transport.Topic
+	codec    codec.Codec[T]
+	key      func(T) string
+	maxBytes int
+	err      error // what is wrong with the declaration, reported by first use
+}
+
+// NewTopic declares a topic. A declaration returns no error: a bad name or a nil codec is reported by Publish and by Run.
+//
+// A name is a letter or digit, then up to 127 letters, digits, dots, underscores and hyphens.
+func NewTopic[T any](name string, c codec.Codec[T], opts ...TopicOption) *Topic[T] {
+	o := topicOptions{maxBytes: DefaultMaxBytes}
+	for _, opt := range opts {
+		opt.applyTopic(&o)
+	}
+	err := transport.CheckName("topic", name)
+	if c == nil {
+		err = errors.Join(err, fmt.Errorf("topic %s has no codec: give NewTopic one, as codec.JSON[T]()", name))
+	}
+	return &Topic[T]{
+		name:     transport.Topic{Name: name, Retention: o.retention},
+		codec:    c,
+		maxBytes: o.maxBytes,
+		err:      errors.Join(err, o.err),
+	}
+}
+
+// KeyedBy returns the topic with a function that tells what an event is about, a customer or a device: the key of each
+// event that is published without a [Key] option.
+func (t *Topic[T]) KeyedBy(key func(T) string) *Topic[T] {
+	c := *t
+	c.key = key
+	return &c
+}
+
+// Name returns the topic's name.
+func (t *Topic[T]) Name() string { return t.name.Name }
+
+// Decode turns the body of a message into a value, for tools and dead letters; handlers get it decoded. A body over the
+// topic's MaxBytes is refused before it is looked at. Errors wrap [ErrUndecodable] and never show the payload.
+func (t *Topic[T]) Decode(m *Message) (T, error) {
+	var zero T
+	if t.err != nil {
+		return zero, fmt.Errorf("bus: decode: %w", t.err)
+	}
+	if len(m.Body) > t.maxBytes {
+		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, tooLarge(len(m.Body), t.maxBytes))
+	}
+	v, err := t.codec.Decode(m.ContentType, m.Body)
+	if err != nil {
+		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, err)
+	}
+	return v, nil
+}
+
+// encode makes the message of one value, before any option.
+func (t *Topic[T]) encode(v T) (*Message, error) {
+	body, err := t.codec.Append(nil, v)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > t.maxBytes {
+		return nil, tooLarge(len(body), t.maxBytes)
+	}
+	m := &Message{ID: transport.NewID(), ContentType: t.codec.ContentType(), Body: body}
+	if t.key != nil {
+		m.Key = t.key(v)
+	}
+	return m, nil
+}
+
+func tooLarge(size, limit int) error {
+	return fmt.Errorf("%w: %d bytes, the topic allows %d: store large things elsewhere and publish where they are, or raise bus.MaxBytes",
+		ErrTooLarge, size, limit)
+}
+
+// erase joins a topic and a typed handler into an untyped one. Nothing below it has a type parameter.
+func erase[T any](t *Topic[T], h HandlerOf[T]) Handler {
+	return func(ctx context.Context, d *Delivery) (err error) {
+		if d.Malformed != nil {
+			return Permanent(fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, d.Malformed))
+		}
+		v, err := t.Decode(d.Message)
+		if err != nil {
+			return Permanent(err)
+		}
+		// What a failed try has staged must not go out with a later try that ends well.
+		staged := d.stagedSoFar()
+		ok := false
+		defer func() {
+			if !ok || err != nil {
+				d.unstage(staged)
+			}
+		}()
+		err = h(ctx, &Event[T]{Delivery: d, Payload: v})
+		ok = true
+		return err
+	}
+}
+
+// Wrap applies typed middleware to a handler; the first is the outermost.
+func Wrap[T any](h HandlerOf[T], mws ...MiddlewareOf[T]) HandlerOf[T] {
+	for _, mw := range slices.Backward(mws) {
+		h = mw(h)
+	}
+	return h
+}

@@ -1,0 +1,252 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// A task is one delivery on its way through the engine.
+type task struct {
+	Delivery // what the handler gets
+	stage    stage
+	s        *subscription
+
+	// Guarded by the subscription's lock.
+	cancel   context.CancelCauseFunc // set while the handler runs
+	began    time.Time
+	epoch    int  // of the pause when it began
+	parked   bool // waits in a batch and takes no slot
+	lost     bool // another consumer has it
+	finished bool // its outcome is known
+}
+
+// slots are the workers. The subscription's lock guards them.
+type slots struct {
+	taken   int // by workers, not counting the parked
+	waiting []chan struct{}
+	running map[*task]struct{} // being handled, the parked too
+	batch   int                // the largest batch that collects here
+	changed chan struct{}      // tells the drain
+}
+
+// startWorkers starts as many as there is work and room for. A worker ends when the queue is empty, so an idle subscription
+// has none.
+func (s *subscription) startWorkers() {
+	for n := min(len(s.intake.queue), s.opts.concurrency-s.slots.taken); n > 0; n-- {
+		s.slots.taken++
+		s.wg.Go(s.work)
+	}
+}
+
+// work is the goroutine that handles what is queued.
+func (s *subscription) work() {
+	for t := s.next(); t != nil; t = s.next() {
+		s.handle(t)
+	}
+}
+
+// next takes a task from the queue; nil ends the worker.
+func (s *subscription) next() *task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.slots.waiting) == 0 && len(s.intake.queue) > 0 && s.slots.taken <= s.opts.concurrency {
+		t := s.intake.queue[0]
+		s.intake.queue[0] = nil
+		s.intake.queue = s.intake.queue[1:]
+		if t.lost {
+			s.intake.held--
+			continue
+		}
+		t.began, t.epoch = time.Now(), s.pause.epoch
+		s.slots.running[t] = struct{}{}
+		return t
+	}
+	s.leaveSlot()
+	return nil
+}
+
+// leaveSlot hands the slot to a batch that waits for one, unless it was one too many, or frees it.
+func (s *subscription) leaveSlot() {
+	if len(s.slots.waiting) > 0 && s.slots.taken <= s.opts.concurrency {
+		close(s.slots.waiting[0])
+		s.slots.waiting = s.slots.waiting[1:]
+		return
+	}
+	s.slots.taken--
+	signal(s.intake.room)
+}
+
+// handle runs the chain for one task, whatever the handler does: return, panic, or end its goroutine.
+func (s *subscription) handle(t *task) {
+	ctx, cancel := context.WithCancelCause(s.handling)
+	s.mu.Lock()
+	t.cancel = cancel
+	if t.lost {
+		cancel(ErrLeaseLost)
+	}
+	s.mu.Unlock()
+	limit := s.limit(t)
+	err := errGoexit
+	defer func() {
+		limit()
+		s.finish(t, ctx, err)
+		cancel(nil)
+		if err == errGoexit {
+			s.leaveWorker() // the goroutine is ending, and the worker with it
+		}
+	}()
+	err = s.call(ctx, t)
+}
+
+var errGoexit = errors.New("bus: the handler ended its goroutine (runtime.Goexit, or a FailNow of a test)")
+
+// call turns a panic into an error.
+func (s *subscription) call(ctx context.Context, t *task) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return s.handler(ctx, &t.Delivery)
+}
+
+// A PanicError is a handler's panic.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("bus: the handler panicked: %v", e.Value) }
+
+// leaveWorker gives up the slot of a goroutine that ends without asking next, and starts another in its place.
+func (s *subscription) leaveWorker() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaveSlot()
+	s.startWorkers()
+}
+
+// limit enforces MaxProcessing; the function it returns ends that.
+func (s *subscription) limit(t *task) (stop func()) {
+	d := s.opts.maxProcessing
+	if d == 0 {
+		return func() {}
+	}
+	lease := transport.Group{Lease: s.opts.lease}.LeaseOrDefault()
+	first := time.AfterFunc(d, func() { t.cancel(fmt.Errorf("bus: MaxProcessing of %v is over: %w", d, context.DeadlineExceeded)) })
+	second := time.AfterFunc(d+lease, func() { s.abandon(t) })
+	return func() { first.Stop(); second.Stop() }
+}
+
+// abandon gives an event back whose handler ignores that its time is over.
+func (s *subscription) abandon(t *task) {
+	s.mu.Lock()
+	if t.finished || t.lost {
+		s.mu.Unlock()
+		return
+	}
+	t.finished = true
+	t.stage.close()
+	s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Failed, After: s.opts.backoff.After(t.Attempt)})
+	s.mu.Unlock()
+	s.log.Error("handler ignores its context, event given back; its slot stays taken until it returns",
+		"id", t.ID, "attempt", t.Attempt, "running", time.Since(t.began).Round(time.Millisecond))
+}
+
+// finish turns what the handler returned into a settlement.
+func (s *subscription) finish(t *task, ctx context.Context, err error) {
+	staged := t.stage.close()
+	o := s.outcome(t, context.Cause(ctx), err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.slots.running, t)
+	signal(s.slots.changed)
+	if t.parked {
+		// It gave its slot away; it takes one again, one too many for the moment, and next gives it back.
+		t.parked = false
+		s.slots.taken++
+	} else {
+		s.tally.handled(t, time.Now())
+	}
+	if t.finished {
+		return // abandoned
+	}
+	t.finished = true
+	if t.lost && o.Verdict != transport.Done {
+		s.intake.held--
+		return
+	}
+	if o.Verdict == transport.Done {
+		o.Stage = staged
+	}
+	s.outbox.add(o.Settlement)
+	switch {
+	case o.pause > 0:
+		s.pauseFor(o.pause)
+	case s.pause.probing && t.epoch == s.pause.epoch:
+		s.pause.probing = false
+		signal(s.intake.room)
+	}
+}
+
+// outcome is a settlement and what else a handler's return value asks for.
+type outcome struct {
+	transport.Settlement
+	pause time.Duration
+}
+
+// outcome translates a return value, and logs what is no plain success.
+func (s *subscription) outcome(t *task, cause, err error) outcome {
+	o := outcome{Settlement: transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Done}}
+	if err == nil {
+		return o
+	}
+	v := verdictOf(err)
+	log := s.log.With("id", t.ID, "attempt", t.Attempt, "error", err)
+	switch {
+	case cause == ErrLeaseLost:
+		o.Verdict = transport.Failed // not settled: another consumer has it
+		log.Warn("lease lost while handling; another consumer has the event")
+	case v == nil && cause == ErrDraining:
+		o.Verdict = transport.Deferred
+		log.Info("handler cut short by the drain, event given back")
+	case v == nil:
+		o.Verdict, o.After = transport.Failed, s.opts.backoff.After(t.Attempt)
+		s.logFailure(err, log.With("after", o.After))
+	case v.kind == verdictSnooze:
+		o.Verdict, o.After = transport.Deferred, max(v.after, 0)
+		log.Debug("event snoozed")
+	case v.kind == verdictPause:
+		o.Verdict, o.pause = transport.Deferred, max(v.after, time.Millisecond)
+		log.Warn("subscription paused by its handler", "for", o.pause)
+	case v.kind == verdictPermanent:
+		o.Verdict, o.After = transport.Failed, s.opts.backoff.resolved().Max
+		log.Error("permanent failure and no dead-letter route: event kept, to be tried again", "after", o.After)
+	case v.kind == verdictDeadLetter:
+		o.Verdict, o.Reason, o.Error = transport.Dead, v.reason, errorText(v.err)
+		log.Warn("event moved to the dead letters", "reason", v.reason)
+	}
+	return o
+}
+
+func (s *subscription) logFailure(err error, log *slog.Logger) {
+	var p *PanicError
+	if errors.As(err, &p) {
+		log.Error("handler panicked, event will be delivered again", "stack", string(p.Stack))
+		return
+	}
+	log.Warn("handler failed, event will be delivered again")
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
