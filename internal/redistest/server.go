@@ -1,13 +1,16 @@
-// Package redistest runs real redis-server processes for tests.
+// Package redistest runs real redis-server processes for tests: alone, with TLS, as a Cluster, with Sentinel, and behind a
+// proxy that breaks connections.
 package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,12 +23,13 @@ import (
 // Server is one redis-server process on a free port of 127.0.0.1, with its data in a directory of the test.
 // It is stopped, by its process id, when the test ends, however it ends.
 type Server struct {
-	Addr string // host:port
-	URL  string // redis://host:port
+	Addr string      // host:port
+	URL  string      // redis://host:port, or rediss://host:port
+	Dir  string      // its data, configuration and log
+	TLS  *tls.Config // what a client needs to trust it; nil without TLS
 
 	t    testing.TB
-	args []string
-	dir  string
+	args func(port string) []string
 	cmd  *exec.Cmd
 	mu   sync.Mutex
 }
@@ -42,18 +46,27 @@ func Binary() []string {
 // A test whose server cannot be run fails: it is never skipped.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, args: args, dir: t.TempDir()}
-	t.Cleanup(s.Kill)
-	// Another process may take the port between our look and the server's bind: try a few.
+	s := &Server{t: t, Dir: t.TempDir()}
+	s.args = func(port string) []string {
+		return append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.Dir, "--logfile", s.log()}, args...)
+	}
+	return s.run("redis://")
+}
+
+// run starts the server on a port of its own. Another process may take the port between our look and the server's bind, so
+// it tries a few.
+func (s *Server) run(scheme string) *Server {
+	s.t.Helper()
+	s.t.Cleanup(s.Kill)
 	var err error
 	for range 5 {
-		s.Addr = freeAddr(t)
-		s.URL = "redis://" + s.Addr
+		s.Addr = freeAddr(s.t)
+		s.URL = scheme + s.Addr
 		if err = s.start(); err == nil {
 			return s
 		}
 	}
-	t.Fatalf("redistest: %v (is redis-server installed? `make setup` does it)", err)
+	s.t.Fatalf("redistest: %v (is redis-server installed? `make setup` does it)", err)
 	return nil
 }
 
@@ -64,13 +77,13 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	s.signal(syscall.SIGCONT)
-	s.signal(syscall.SIGKILL)
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	s.cmd.Process.Signal(syscall.SIGKILL)
 	s.cmd.Wait()
 	s.cmd = nil
 }
 
-// Restart starts a killed server again, on the same port and directory.
+// Restart starts a killed server again, on the same port and directory, and waits until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	if err := s.start(); err != nil {
@@ -86,22 +99,35 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 // Client returns a new client of the server, closed when the test ends.
 func (s *Server) Client() *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, TLSConfig: s.TLS})
 	s.t.Cleanup(func() { c.Close() })
 	return c
 }
 
+// Pid is the process id of the server, 0 while it is dead.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
 func (s *Server) signal(sig syscall.Signal) {
-	if s.cmd != nil && s.cmd.Process != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
 		s.cmd.Process.Signal(sig)
 	}
 }
 
+func (s *Server) log() string { return filepath.Join(s.Dir, "log") }
+
 func (s *Server) start() error {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	bin := Binary()
-	args := append(bin[1:len(bin):len(bin)], "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.dir, "--logfile", s.dir+"/log")
-	cmd := exec.Command(bin[0], append(args, s.args...)...)
+	cmd := exec.Command(bin[0], append(bin[1:len(bin):len(bin)], s.args(port)...)...)
 	// The server must not outlive a test process that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -112,38 +138,52 @@ func (s *Server) start() error {
 	s.mu.Unlock()
 	if err := s.await(10 * time.Second); err != nil {
 		s.Kill()
-		log, _ := os.ReadFile(s.dir + "/log")
-		return fmt.Errorf("%w; its log ends: %.2000s", err, tail(string(log), 2000))
+		log, _ := os.ReadFile(s.log())
+		return fmt.Errorf("%w; its log ends: %s", err, tail(string(log), 2000))
 	}
 	return nil
 }
 
 // await waits until the server answers a PING, with or without a password asked for.
 func (s *Server) await(limit time.Duration) error {
+	return Eventually(limit, func(ctx context.Context) error {
+		if err := s.ping(ctx); err != nil {
+			return fmt.Errorf("redis-server does not answer: %w", err)
+		}
+		return nil
+	})
+}
+
+// Eventually calls f every 10 ms until it returns nil, and returns its last error if that takes longer than limit.
+func Eventually(limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if err := ping(ctx, s.Addr); err == nil {
+		err := f(ctx)
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("redis-server does not answer")
+			return err
 		case <-tick.C:
 		}
 	}
 }
 
-// ping speaks the protocol by hand: a server with TLS or a password answers too, with an error that counts as life.
-func ping(ctx context.Context, addr string) error {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+// ping speaks the protocol by hand: a server with a password answers too, with an error that counts as life.
+func (s *Server) ping(ctx context.Context) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(time.Second))
+	if s.TLS != nil {
+		c = tls.Client(c, s.TLS)
+	}
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return err
 	}
@@ -165,6 +205,11 @@ func freeAddr(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+func freePort(t testing.TB) string {
+	_, port, _ := net.SplitHostPort(freeAddr(t))
+	return port
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

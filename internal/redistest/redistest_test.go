@@ -1,0 +1,93 @@
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+func TestServerKeepsItsDataAcrossAKill(t *testing.T) {
+	s := Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	c, ctx := s.Client(), t.Context()
+	require.NoError(t, c.Set(ctx, "k", "v", 0).Err())
+	s.Kill()
+	require.Zero(t, s.Pid())
+	s.Restart()
+	require.NoError(t, Eventually(5*time.Second, func(ctx context.Context) error { return c.Ping(ctx).Err() }))
+	require.Equal(t, "v", c.Get(ctx, "k").Val())
+}
+
+func TestPausedServerDoesNotAnswer(t *testing.T) {
+	s := Start(t)
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, ReadTimeout: 100 * time.Millisecond, MaxRetries: -1})
+	defer c.Close()
+	require.NoError(t, c.Ping(t.Context()).Err())
+	s.Pause()
+	require.Error(t, c.Ping(t.Context()).Err())
+	s.Resume()
+	require.NoError(t, c.Ping(t.Context()).Err())
+}
+
+func TestTLS(t *testing.T) {
+	require.NoError(t, StartTLS(t).Client().Ping(t.Context()).Err())
+}
+
+func TestClusterServesAllSlots(t *testing.T) {
+	c := StartCluster(t, 3, 1)
+	require.Len(t, c.Nodes, 6)
+	cl := c.Client()
+	for _, k := range []string{"a", "b", "c", "d", "e", "f"} {
+		require.NoError(t, cl.Set(t.Context(), k, "v", 0).Err())
+	}
+}
+
+func TestSentinelPromotesTheReplica(t *testing.T) {
+	s := StartSentinel(t)
+	c := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.MasterName, SentinelAddrs: []string{s.Watcher.Addr}})
+	defer c.Close()
+	require.NoError(t, c.Set(t.Context(), "k", "v", 0).Err())
+	require.NoError(t, Eventually(5*time.Second, func(ctx context.Context) error { return s.Replica.Client().Get(ctx, "k").Err() }))
+	s.Master.Kill()
+	require.NoError(t, Eventually(20*time.Second, func(ctx context.Context) error { return c.Set(ctx, "k", "w", 0).Err() }))
+	require.Equal(t, "w", s.Replica.Client().Get(t.Context(), "k").Val())
+}
+
+func TestProxyLosesAnswers(t *testing.T) {
+	s := Start(t)
+	p := NewProxy(t, s.Addr)
+	c := redis.NewClient(&redis.Options{Addr: p.Addr, ReadTimeout: 200 * time.Millisecond, MaxRetries: -1})
+	defer c.Close()
+	ctx := t.Context()
+	require.NoError(t, c.Ping(ctx).Err())
+
+	p.Lose(func(b []byte) bool { return bytes.Contains(b, []byte("incr")) })
+	require.Error(t, c.Incr(ctx, "n").Err())
+	p.Lose(nil)
+	require.Equal(t, 1, p.Lost())
+	require.Equal(t, "1", c.Get(ctx, "n").Val(), "the server did it")
+
+	p.SwallowReplies(true)
+	require.Error(t, c.Incr(ctx, "n").Err())
+	p.SwallowReplies(false)
+	require.Equal(t, "2", c.Get(ctx, "n").Val())
+
+	p.BlackHole(true)
+	require.Error(t, c.Incr(ctx, "n").Err())
+	p.BlackHole(false)
+	p.Cut()
+	require.Equal(t, "2", c.Get(ctx, "n").Val(), "the server never saw it")
+
+	p.Refuse(true)
+	p.Cut()
+	require.Error(t, c.Ping(ctx).Err())
+}
+
+func TestEventuallyReturnsTheLastError(t *testing.T) {
+	last := errors.New("still not")
+	require.ErrorIs(t, Eventually(20*time.Millisecond, func(context.Context) error { return last }), last)
+}
