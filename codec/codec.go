@@ -1,4 +1,3 @@
-// Package codec turns values into bytes and back, one [Codec] for one Go type.
 package codec
 
 // A Codec turns values of T into bytes and back. It may be called concurrently.
@@ -7,7 +6,7 @@ type Codec[T any] interface {
 	ContentType() string
 
 	// Append appends the encoding of v to dst and returns the extended buffer, like the append functions of strconv.
-	// It does not keep dst or v.
+	// It does not keep dst or v. With an error it returns dst as it was.
 	Append(dst []byte, v T) ([]byte, error)
 
 	// Decode turns body into a value. contentType is what the producer declared: "" means that it declared nothing, and is

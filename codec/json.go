@@ -1,0 +1,130 @@
+package codec
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+const jsonType = "application/json"
+
+// JSON returns a codec for T over encoding/json, with its rules for struct tags and methods. It writes and reads
+// application/json; a structured suffix, as in application/cloudevents+json, is another format and refused.
+//
+// The characters <, > and & are written as they are, not as \u003c: bodies are data, not web pages. Unknown fields
+// are ignored, so that producers may add some. Of duplicate keys the last one wins, and keys match fields in any case,
+// as encoding/json has it. Nesting beyond its limit of 10,000 levels is an error.
+//
+// Append fails with [*EncodeError] for NaN, infinities, channels, functions, complex numbers, values that contain
+// themselves, and whenever a Marshal method fails. Decode fails with [*DecodeError] or [*ContentTypeError]. The codec
+// may be used concurrently.
+func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) ContentType() string { return jsonType }
+
+func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
+	w := jsonWriters.Get().(*jsonWriter)
+	w.out = dst
+	err := w.enc.Encode(&v) // its address, or methods with a pointer receiver are not found
+	out := w.out
+	w.out = nil
+	jsonWriters.Put(w) // not deferred: after a panic in a Marshal method the writer is not used again
+	if err != nil {
+		return dst, jsonEncodeError(reflect.TypeFor[T](), err)
+	}
+	return out[:len(out)-1], nil // Encode ends with a newline
+}
+
+func (jsonCodec[T]) Decode(contentType string, body []byte) (T, error) {
+	var v, none T
+	if err := Accept(contentType, jsonType); err != nil {
+		return none, err
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return none, jsonDecodeError(reflect.TypeFor[T](), body, err)
+	}
+	return v, nil
+}
+
+// A jsonWriter lets a json.Encoder, which writes once, copy its own pooled buffer to the end of dst. json.Marshal
+// copies it to a new slice first.
+type jsonWriter struct {
+	enc *json.Encoder
+	out []byte
+}
+
+func (w *jsonWriter) Write(p []byte) (int, error) {
+	w.out = append(w.out, p...)
+	return len(p), nil
+}
+
+var jsonWriters = sync.Pool{New: func() any {
+	w := new(jsonWriter)
+	w.enc = json.NewEncoder(w)
+	w.enc.SetEscapeHTML(false)
+	return w
+}}
+
+func jsonEncodeError(t reflect.Type, cause error) error {
+	e := &EncodeError{ContentType: jsonType, Type: t, Cause: cause}
+	// A Marshal method's error first, for it may itself be one of the others.
+	if m, ok := errors.AsType[*json.MarshalerError](cause); ok {
+		e.Reason = fmt.Sprintf("a Marshal method of %v failed (%T)", m.Type, m.Err)
+	} else if u, ok := errors.AsType[*json.UnsupportedTypeError](cause); ok {
+		e.Reason = fmt.Sprintf("%v has no form in JSON", u.Type)
+	} else if u, ok := errors.AsType[*json.UnsupportedValueError](cause); ok {
+		e.Reason = unsupportedJSON(u.Value)
+	} else {
+		e.Reason = fmt.Sprintf("refused by encoding/json (%T)", cause)
+	}
+	return e
+}
+
+func unsupportedJSON(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Float32, reflect.Float64:
+		return "NaN and infinities have no form in JSON"
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
+		return fmt.Sprintf("a %v contains itself", v.Type())
+	default:
+		return "a value has no form in JSON"
+	}
+}
+
+// jsonDecodeError retells cause without its quotations: the character of a SyntaxError, the literal number in an
+// UnmarshalTypeError, and anything in the errors of Unmarshal methods.
+func jsonDecodeError(t reflect.Type, body []byte, cause error) error {
+	e := &DecodeError{ContentType: jsonType, Type: t, Cause: cause}
+	if len(body) == 0 {
+		e.Reason = "the body is empty"
+		return e
+	}
+	// By assertion, not AsType: one that an Unmarshal method returned tells about some other text, at other offsets.
+	switch c := cause.(type) {
+	case *json.SyntaxError:
+		e.Reason = fmt.Sprintf("the %d bytes are not one JSON value", len(body))
+		e.Offset = int(c.Offset)
+	case *json.UnmarshalTypeError:
+		e.Reason = fmt.Sprintf("a JSON %s does not fit into %v", jsonKind(c.Value), c.Type)
+		e.Field = knownPath(t, c.Field)
+		e.Offset = int(c.Offset)
+	default:
+		e.Reason = fmt.Sprintf("an Unmarshal method or a \",string\" tag refused its part (%T)", cause)
+	}
+	return e
+}
+
+// jsonKind is the first word of what UnmarshalTypeError.Value says: "number" of "number 4711".
+func jsonKind(value string) string {
+	kind, _, _ := strings.Cut(value, " ")
+	switch kind {
+	case "null", "bool", "number", "string", "array", "object":
+		return kind
+	}
+	return "value"
+}
