@@ -1,0 +1,177 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+var (
+	_ transport.Subscription = (*subscription)(nil)
+	_ transport.Pulse        = (*subscription)(nil)
+)
+
+// A subscription is one consumer of a group. The group's lock guards what changes.
+//
+// Leases need no renewal here: they last until the subscription closes. Only [Transport.Crash] and [Transport.Stall] end them.
+type subscription struct {
+	transport *Transport
+	group     *group
+	conf      transport.Group
+	name      string
+	awake     chan struct{} // holds a token when there may be something to receive
+
+	leases    leases
+	closed    bool
+	crashed   bool
+	stalled   bool
+	alarm     alarm // ends the leases of one that crashed or stalls
+	receiving bool
+	answered  time.Time
+}
+
+// Receive takes what is there, or waits for it.
+func (s *subscription) Receive(ctx context.Context, limit int) ([]*transport.Delivery, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		got, err := s.take(max(limit, 1))
+		if err != nil {
+			return nil, fmt.Errorf("memory: receive from %s: %w", s.group.topic.name, err)
+		}
+		if len(got) > 0 {
+			return got, nil
+		}
+		select {
+		case <-s.awake:
+		case <-ctx.Done():
+			s.giveUp()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// take leases what is there, or else notes that this consumer waits.
+func (s *subscription) take(limit int) ([]*transport.Delivery, error) {
+	g := s.group
+	g.mu.Lock()
+	got, lost, err := s.takeOrWait(limit)
+	g.mu.Unlock()
+	if lost != nil && s.conf.Warn != nil {
+		s.conf.Warn(lost)
+	}
+	return got, err
+}
+
+func (s *subscription) takeOrWait(limit int) (got []*transport.Delivery, lost *transport.LossError, err error) {
+	g := s.group
+	if s.closed || s.crashed {
+		return nil, nil, transport.ErrClosed
+	}
+	s.receiving, s.answered = true, time.Now()
+	if s.stalled {
+		return nil, nil, nil
+	}
+	if g.ready() == 0 {
+		g.joinIdle(s)
+		if g.ready() == 0 { // a publisher that came after the first look sees that this consumer waits
+			return nil, nil, nil
+		}
+		g.leaveIdle(s)
+	}
+	b := newBatch(s, min(limit, g.ready()))
+	lost = g.take(b)
+	s.receiving = false
+	g.wakeOne()
+	return b.deliveries, lost, nil
+}
+
+// giveUp stops waiting. A wake-up that has come meanwhile is passed on.
+func (s *subscription) giveUp() {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.receiving = false
+	if !g.leaveIdle(s) {
+		select {
+		case <-s.awake:
+		default:
+		}
+		g.wakeOne()
+	}
+}
+
+// rouse ends a wait.
+func (s *subscription) rouse() {
+	select {
+	case s.awake <- struct{}{}:
+	default:
+	}
+}
+
+// LastRoundTrip is now while Receive waits, since nothing lies between it and the broker, and else when it last returned.
+func (s *subscription) LastRoundTrip() time.Time {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	if s.receiving && !s.closed && !s.crashed && !s.stalled {
+		return time.Now()
+	}
+	return s.answered
+}
+
+// Close gives back what was received and not settled. It does not wait, and returns nil. Afterwards Settle returns ErrClosed.
+func (s *subscription) Close(context.Context) error {
+	s.close()
+	s.transport.forget(s)
+	return nil
+}
+
+func (s *subscription) close() {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.closed || s.crashed {
+		return
+	}
+	s.closed = true
+	g.leaveIdle(s)
+	s.rouse()
+	s.alarm.turnOff()
+	delete(g.subs, s)
+	for _, l := range s.leases.held() {
+		g.giveBack(l.item)
+	}
+	s.leases = leases{}
+	g.wakeOne()
+}
+
+// expire ends the leases of a consumer that gives no sign of life.
+func (s *subscription) expire() {
+	g := s.group
+	g.mu.Lock()
+	s.alarm.clear()
+	if s.closed || !s.crashed && !s.stalled {
+		g.mu.Unlock()
+		return
+	}
+	held := s.leases.loseAll()
+	for _, l := range held {
+		l.item.redelivered++
+		g.giveBack(l.item)
+	}
+	g.wakeOne()
+	tell := s.conf.Lost
+	if s.crashed {
+		tell = nil
+		delete(g.subs, s)
+	}
+	g.mu.Unlock()
+	for _, l := range held {
+		if tell != nil {
+			tell(l.delivery)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package memory
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// A topic is a log, what is delayed on its way into it, and the groups that read it.
+//
+// Locks: a group's lock may be held when the topic's is taken, never the other way round.
+type topic struct {
+	name   string
+	broker *broker
+
+	tail atomic.Uint64 // log.next, to be read without the lock
+
+	mu      sync.Mutex
+	log     log
+	groups  []*group // replaced, never changed in place
+	delayed schedule[transport.Message]
+	alarm   alarm // for delayed
+	keep    transport.Retention
+	trimmed uint64 // log.next when the soft bound was last enforced
+}
+
+func newTopic(b *broker, name string) *topic {
+	t := &topic{name: name, broker: b, log: newLog()}
+	t.tail.Store(t.log.next)
+	t.alarm = alarm{timers: &b.timers, ring: t.release}
+	return t
+}
+
+// store appends ms, or puts those that are delayed aside. Call wake afterwards, without any lock.
+func (t *topic) store(ms []transport.Message, keep transport.Retention) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now() // under the lock, so that the log is in order of time
+	t.keep = keep
+	for i := range ms {
+		if ms[i].NotBefore.After(now) {
+			t.delayed.add(ms[i].NotBefore, ms[i])
+			continue
+		}
+		t.append(&ms[i], now)
+	}
+	t.afterAppend(now)
+	t.setAlarm()
+}
+
+func (t *topic) append(m *transport.Message, now time.Time) {
+	m.Time, m.NotBefore = now, time.Time{}
+	t.log.append(m)
+}
+
+func (t *topic) afterAppend(now time.Time) {
+	t.tail.Store(t.log.next)
+	t.retain(now)
+}
+
+func (t *topic) setAlarm() {
+	if at, ok := t.delayed.next(); ok {
+		t.alarm.set(at)
+	}
+}
+
+// release moves what is due into the log.
+func (t *topic) release() {
+	t.mu.Lock()
+	now := time.Now()
+	t.alarm.clear()
+	for {
+		m, ok := t.delayed.due(now)
+		if !ok {
+			break
+		}
+		t.append(&m, now)
+	}
+	t.afterAppend(now)
+	t.setAlarm()
+	t.mu.Unlock()
+	t.wake()
+}
+
+// wake tells the groups that there may be something new.
+func (t *topic) wake() {
+	t.mu.Lock()
+	groups := t.groups
+	t.mu.Unlock()
+	for _, g := range groups {
+		if g.waiting.Load() > 0 {
+			g.wake()
+		}
+	}
+}
+
+func (t *topic) group(name string) *group {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.find(name)
+}
+
+func (t *topic) find(name string) *group {
+	for _, g := range t.groups {
+		if g.name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// join returns the group of that name, and makes it where there is none.
+func (t *topic) join(conf transport.Group) (*group, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g := t.find(conf.Name); g != nil {
+		return g, nil
+	}
+	pos, err := t.position(conf.Start)
+	if err != nil {
+		return nil, err
+	}
+	g := newGroup(t, conf.Name, pos)
+	t.groups = append(t.groups[:len(t.groups):len(t.groups)], g)
+	return g, nil
+}
+
+func (t *topic) position(start transport.Start) (uint64, error) {
+	switch {
+	case start.Latest:
+		return t.log.next, nil
+	case start.ID != "":
+		pos, err := strconv.ParseUint(start.ID, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("bad start position %.40q: use the number of a message, the first stored being 1", start.ID)
+		}
+		return max(t.log.first, min(pos, t.log.next)), nil
+	case !start.Time.IsZero():
+		return t.log.since(start.Time), nil
+	}
+	return t.log.first, nil
+}
+
+// stop turns the alarms of the topic and its groups off for good.
+func (t *topic) stop() {
+	t.mu.Lock()
+	t.alarm.turnOff()
+	groups := t.groups
+	t.mu.Unlock()
+	for _, g := range groups {
+		g.stop()
+	}
+}
