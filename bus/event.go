@@ -110,3 +110,11 @@ func (d *Delivery) unstage(from int) {
 		d.stage.staged = d.stage.staged[:from]
 	}
 }
+
+// NewDelivery makes a delivery that no bus handles, for tests of handlers and middleware: what is published through it goes
+// to via. Applications under test have bustest.NewEvent.
+func NewDelivery(d *transport.Delivery, via Publisher) *Delivery {
+	return &Delivery{Delivery: d, stage: &stage{sender: func(ctx context.Context, t transport.Topic, ms []*Message) error {
+		return via.Send(ctx, t, ms...)
+	}}}
+}
