@@ -1,0 +1,111 @@
+package redisstream
+
+import (
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// The bookkeeping that entries of a retry stream and dead letters have besides the fields of their message.
+const (
+	fieldAttempt     = ownPrefix + "attempt"
+	fieldRedelivered = ownPrefix + "redelivered"
+	fieldOrigin      = ownPrefix + "origin" // the entry's id in the topic's stream
+	fieldReason      = ownPrefix + "reason"
+	fieldError       = ownPrefix + "error"
+	fieldConsumer    = ownPrefix + "consumer"
+)
+
+// A source is one of the two streams that a subscription reads.
+type source byte
+
+const (
+	fromTopic source = 'm' // the topic's stream
+	fromRetry source = 'r' // the group's retry stream
+)
+
+func (k groupKeys) of(src source) string {
+	if src == fromRetry {
+		return k.retry
+	}
+	return k.stream
+}
+
+// An entry is what a read or a claim brought; count is how often it was delivered, this time included.
+type entry struct {
+	src    source
+	id     string
+	count  int64
+	values map[string]any // nil if the entry has been deleted
+}
+
+func (e *entry) key() string { return string(e.src) + e.id }
+
+// bookkeeping is what an entry of a retry stream says besides its message.
+type bookkeeping struct {
+	attempt     int
+	redelivered int
+	origin      string
+}
+
+// bookkeeping is believed on the retry stream alone: anybody may write to the topic's.
+func (e *entry) bookkeeping() bookkeeping {
+	b := bookkeeping{attempt: 1, origin: e.id}
+	if e.src == fromRetry {
+		b = readBookkeeping(e.id, e.values)
+	}
+	b.redelivered += int(max(e.count-1, 0))
+	return b
+}
+
+func readBookkeeping(id string, values map[string]any) bookkeeping {
+	b := bookkeeping{attempt: 1, origin: id}
+	if n, err := strconv.Atoi(text(values[fieldAttempt])); err == nil && n > 1 {
+		b.attempt = n
+	}
+	if n, err := strconv.Atoi(text(values[fieldRedelivered])); err == nil && n > 0 {
+		b.redelivered = n
+	}
+	if o := text(values[fieldOrigin]); o != "" {
+		b.origin = o
+	}
+	return b
+}
+
+// delivery makes a delivery of an entry. Time, and the id of a message that has none, come from the entry in the topic's
+// stream, so that they are the same in each delivery.
+func (s *subscription) delivery(e *entry, receipt string) *transport.Delivery {
+	b := e.bookkeeping()
+	m, malformed := s.mapping.parse(s.keys.stream, b.origin, e.values)
+	return &transport.Delivery{
+		Message: m, Topic: s.topic.Name, Group: s.group.Name,
+		Attempt: b.attempt, Redelivered: b.redelivered, Receipt: receipt, Malformed: malformed,
+	}
+}
+
+// entries reads the reply of XREADGROUP.
+func (s *subscription) entries(streams []redis.XStream) []entry {
+	var es []entry
+	for _, st := range streams {
+		src := fromTopic
+		if st.Stream == s.keys.retry {
+			src = fromRetry
+		}
+		for _, m := range st.Messages {
+			es = append(es, entry{src: src, id: m.ID, count: 1, values: m.Values})
+		}
+	}
+	return es
+}
+
+// scriptEntries reads the entries that the scripts claim and adopt return.
+func scriptEntries(src source, reply any) []entry {
+	var es []entry
+	for _, v := range list(reply) {
+		e := list(v)
+		es = append(es, entry{src: src, id: text(at(e, 0)), count: number(at(e, 1)), values: fields(at(e, 2))})
+	}
+	return es
+}

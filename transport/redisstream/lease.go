@@ -1,0 +1,156 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// renewBatch bounds what one renewal looks at.
+const renewBatch = 200
+
+// keepLeases renews the leases of what is held, every third of a lease, and ends when nothing is held: a subscription that
+// holds nothing costs nothing. It begins with the first entry that is held (held.go).
+func (s *subscription) keepLeases() {
+	timer := time.NewTimer(jittered(s.lease / 3))
+	defer timer.Stop()
+	failing := false
+	for {
+		select {
+		case <-s.lived.Done():
+			return
+		case <-timer.C:
+		}
+		if s.held.idleKeeper() {
+			return
+		}
+		err := s.renew(s.lived)
+		switch {
+		case err == nil:
+			failing = false
+		case s.expire() && !failing:
+			failing = true
+			s.warn(fmt.Errorf("redisstream: the leases of %s could not be renewed for %v and are lost: %w", s.name(), s.lease, err))
+		}
+		timer.Reset(max(min(jittered(s.lease/3), s.untilExpiry()), time.Millisecond))
+	}
+}
+
+// A claimOn is a lease as it was when it was about to be renewed.
+type claimOn struct {
+	*held
+	src   source
+	id    string
+	count int64
+}
+
+// renew tells the server that what is held is in good hands, and loses what is not ours any more.
+func (s *subscription) renew(ctx context.Context) error {
+	all := s.held.renewable()
+	var errs []error
+	for batch := range slices.Chunk(all, renewBatch) {
+		if err := s.renewBatch(ctx, batch); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// renewable returns what is held, that of the topic's stream first.
+func (hs *heldSet) renewable() []claimOn {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	all := make([]claimOn, 0, len(hs.byKey))
+	for _, h := range hs.byKey {
+		if !h.gone {
+			all = append(all, claimOn{h, h.src, h.id, h.count})
+		}
+	}
+	slices.SortFunc(all, func(a, b claimOn) int { return int(a.src) - int(b.src) })
+	return all
+}
+
+func (s *subscription) renewBatch(ctx context.Context, batch []claimOn) error {
+	ctx, cancel := context.WithTimeout(ctx, max(min(s.lease/3, s.untilExpiry(), leaseTimeout), time.Millisecond))
+	defer cancel()
+	began := time.Now()
+	args := []any{s.group.Name, s.consumer, 0}
+	for _, c := range batch {
+		if c.src == fromTopic {
+			args[2] = args[2].(int) + 1
+		}
+		args = append(args, c.id, c.count)
+	}
+	reply, err := scriptRenew.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, args...)
+	if err != nil {
+		return err
+	}
+	s.renewed(batch, began, indexes(at(list(reply), 0)), indexes(at(list(reply), 1)))
+	return nil
+}
+
+func indexes(v any) map[int]bool {
+	m := map[int]bool{}
+	for _, n := range list(v) {
+		m[int(number(n))] = true
+	}
+	return m
+}
+
+// renewed notes what the server said. What was claimed again or is being settled meanwhile is not judged by an older answer.
+func (s *subscription) renewed(batch []claimOn, began time.Time, lost, gone map[int]bool) {
+	var losing []*held
+	s.held.mu.Lock()
+	for i, c := range batch {
+		h := c.held
+		switch {
+		case !s.held.holds(h) || h.count != c.count:
+		case lost[i] && h.settling > 0:
+		case lost[i] && h.unsure: // the settlement that had no answer has happened
+			delete(s.held.byKey, h.key())
+		case lost[i]:
+			losing = append(losing, h)
+		case gone[i]:
+			h.gone = true
+		default:
+			h.since = began
+		}
+	}
+	s.held.mu.Unlock()
+	s.lose(losing...)
+}
+
+// expire loses what could not be renewed for a lease, and says whether there was any: others may have it by now.
+func (s *subscription) expire() bool {
+	var losing []*held
+	now := time.Now()
+	s.held.mu.Lock()
+	for _, h := range s.held.byKey {
+		if !h.gone && elapsed(h.since, now) >= s.lease {
+			losing = append(losing, h)
+		}
+	}
+	s.held.mu.Unlock()
+	s.lose(losing...)
+	return len(losing) > 0
+}
+
+// untilExpiry is when the first lease runs out if nothing is renewed.
+func (s *subscription) untilExpiry() time.Duration {
+	left, now := s.lease, time.Now()
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	for _, h := range s.held.byKey {
+		if !h.gone {
+			left = min(left, s.lease-elapsed(h.since, now))
+		}
+	}
+	return left
+}
+
+// elapsed is by the clock that went further: the monotonic one stands still while a machine is suspended, the other may be set.
+func elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}

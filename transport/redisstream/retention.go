@@ -1,0 +1,4 @@
+package redisstream
+
+func (t *Transport) attend(s *subscription)    {}
+func (t *Transport) disregard(s *subscription) {}

@@ -1,0 +1,95 @@
+package redisstream
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"io/fs"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts
+var scriptFiles embed.FS
+
+// A script is one atomic step on the server. Its file begins with what it takes and returns.
+type script struct{ src, sha string }
+
+// newScript reads a script and what it is built on.
+func newScript(name string) *script {
+	lib, err1 := fs.ReadFile(scriptFiles, "scripts/lib.lua")
+	body, err2 := fs.ReadFile(scriptFiles, "scripts/"+name+".lua")
+	if err1 != nil || err2 != nil {
+		return &script{} // scripts_test.go looks at all of them
+	}
+	src := string(lib) + duePutLua + string(body)
+	sum := sha1.Sum([]byte(src))
+	return &script{src: src, sha: hex.EncodeToString(sum[:])}
+}
+
+var (
+	scriptJoin   = newScript("join")
+	scriptRenew  = newScript("renew")
+	scriptClaim  = newScript("claim")
+	scriptAdopt  = newScript("adopt")
+	scriptLeave  = newScript("leave")
+	scriptSettle = newScript("settle")
+)
+
+// A processor is a client, a Cluster client or a connection.
+type processor interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+}
+
+// command is the script as one command, by its hash or, because servers forget scripts, in full.
+func (sc *script) command(ctx context.Context, full bool, keys []string, args ...any) *redis.Cmd {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	if full {
+		all = append(all, "eval", sc.src)
+	} else {
+		all = append(all, "evalsha", sc.sha)
+	}
+	all = append(all, len(keys))
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return redis.NewCmd(ctx, append(all, args...)...)
+}
+
+// run runs the script, once: a lost answer is an error.
+func (sc *script) run(ctx context.Context, c processor, keys []string, args ...any) (any, error) {
+	cmd := sc.command(ctx, false, keys, args...)
+	if err := c.Process(ctx, once{cmd}); isNoScript(err) {
+		cmd = sc.command(ctx, true, keys, args...)
+		_ = c.Process(ctx, once{cmd})
+	}
+	return cmd.Result()
+}
+
+func isNoScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
+
+// list, text and number read the replies of scripts; what has another form reads as empty.
+func list(v any) []any   { l, _ := v.([]any); return l }
+func text(v any) string  { s, _ := v.(string); return s }
+func number(v any) int64 { n, _ := v.(int64); return n }
+func at(l []any, i int) any {
+	if i < len(l) {
+		return l[i]
+	}
+	return nil
+}
+
+// fields reads a flat list of fields and values; nil stays nil.
+func fields(v any) map[string]any {
+	l, ok := v.([]any)
+	if !ok {
+		return nil
+	}
+	m := make(map[string]any, len(l)/2)
+	for i := 0; i+1 < len(l); i += 2 {
+		m[text(l[i])] = l[i+1]
+	}
+	return m
+}

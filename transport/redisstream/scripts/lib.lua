@@ -1,0 +1,67 @@
+-- What several scripts share; it is put in front of them.
+
+-- field looks up a name in the flat reply of XINFO.
+local function field(reply, name)
+  for i = 1, #reply, 2 do
+    if reply[i] == name then return reply[i + 1] end
+  end
+end
+
+-- digits compares two numbers written in decimal, exactly: ids have 64 bits and Lua's numbers 53.
+local function digits(a, b)
+  if #a ~= #b then return #a < #b and -1 or 1 end
+  if a == b then return 0 end
+  return a < b and -1 or 1
+end
+
+-- compare orders two entry ids.
+local function compare(a, b)
+  local ams, aseq = a:match('^(%d+)-(%d+)$')
+  local bms, bseq = b:match('^(%d+)-(%d+)$')
+  local c = digits(ams, bms)
+  if c == 0 then c = digits(aseq, bseq) end
+  return c
+end
+
+-- before is the id that comes right before id.
+local function before(id)
+  local ms, seq = id:match('^(%d+)-(%d+)$')
+  if seq ~= '0' then
+    if #seq <= 15 then return ms .. '-' .. string.format('%.0f', tonumber(seq) - 1) end
+    return ms .. '-0' -- such sequences are not made by servers; earlier is safe
+  end
+  if ms == '0' then return '0-0' end
+  return string.format('%.0f', tonumber(ms) - 1) .. '-18446744073709551615'
+end
+
+-- groupof is the XINFO GROUPS entry of a group, nil if the key or the group does not exist.
+local function groupof(key, name)
+  if redis.call('EXISTS', key) == 0 then return nil end
+  for _, g in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    if field(g, 'name') == name then return g end
+  end
+end
+
+-- lowwater is the position up to which a group has acknowledged everything.
+local function lowwater(key, g)
+  if field(g, 'pending') > 0 then
+    local p = redis.call('XPENDING', key, field(g, 'name'))
+    if p[2] then return before(p[2]) end
+  end
+  return field(g, 'last-delivered-id')
+end
+
+-- now is the server's time in milliseconds.
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- wrongtype is an error reply if key exists and is not of the type, else nil. Lua has no rollback, so a script asks
+-- this for every key it writes before its first write.
+local function wrongtype(key, want)
+  local is = redis.call('TYPE', key).ok
+  if is ~= 'none' and is ~= want then
+    return redis.error_reply('WRONGTYPE the key ' .. key .. ' holds a ' .. is .. ' and not a ' .. want)
+  end
+end

@@ -1,0 +1,95 @@
+-- settle ends one delivery, whole or not at all: it stores what the verdict says, then acknowledges. Only the consumer that
+-- has the lease may do it. Whatever can fail is looked at before the first write, because Lua has no rollback.
+--
+-- KEYS  1 the stream of the delivery, then those that ARGV names by their number
+-- ARGV  group, consumer, entry id, delivery count
+--       fence    "1": the entry must be pending for the consumer with the count; "0": it was deleted from the stream while
+--                the consumer had it, so it must not be pending for anybody
+--       delete   "1" to delete the entry once it is acknowledged, as on a retry stream
+--       where    "none"; "now": append the entry to the stream KEYS[2]; "later": put it into the set KEYS[2], hash KEYS[3]
+--       delay    for "later": milliseconds from now, by the server's clock
+--       member   for "later": names it in the set
+--       own      count, then fields and values that replace those with the prefix "typedbus."
+--       given    count, then fields and values of the entry; the count -1 says to read them from the stream
+--       staged   how many, then for each:
+--                  number of its key, delay ("-1" to append to that stream; else put into that set and the hash of the next
+--                  key), member, count and options of XADD, count and fields and values
+-- returns 1 done, 0 the lease is lost, 2 the entry was deleted from the stream: its fields must be given
+local cursor = 0
+local function arg()
+  cursor = cursor + 1
+  return ARGV[cursor]
+end
+local function args(n)
+  local t = {}
+  for i = 1, n do t[i] = arg() end
+  return t
+end
+
+local source = KEYS[1]
+local group, consumer, id, count = arg(), arg(), arg(), arg()
+local fence, delete, where, delay, member = arg(), arg(), arg(), arg(), arg()
+local own = args(tonumber(arg()))
+local ngiven = tonumber(arg())
+local given = args(ngiven)
+
+-- Whose is it?
+if fence == '1' then
+  local p = redis.call('XPENDING', source, group, id, id, 1, consumer)
+  if not p[1] or string.format('%.0f', p[1][4]) ~= count then return 0 end
+elseif redis.call('XPENDING', source, group, id, id, 1)[1] then
+  return 0
+end
+
+-- What will be written.
+local writes, limit = {}, 7900 -- more arguments do not fit Lua's stack
+local function append(key, options, entry)
+  local call = {'XADD', key}
+  for _, v in ipairs(options) do call[#call + 1] = v end
+  call[#call + 1] = '*'
+  for _, v in ipairs(entry) do call[#call + 1] = v end
+  writes[#writes + 1] = {call = call, key = key, type = 'stream'}
+end
+local function put(set, hash, name, ms, entry)
+  writes[#writes + 1] = {key = set, type = 'zset', hash = hash, member = name, delay = tonumber(ms), entry = entry}
+end
+
+if where ~= 'none' then
+  local was = given
+  if ngiven < 0 then
+    local found = redis.call('XRANGE', source, id, id)
+    if not found[1] then return 2 end
+    was = found[1][2]
+  end
+  local entry = {}
+  for i = 1, #was, 2 do
+    if was[i]:sub(1, 9) ~= 'typedbus.' then
+      entry[#entry + 1] = was[i]
+      entry[#entry + 1] = was[i + 1]
+    end
+  end
+  for _, v in ipairs(own) do entry[#entry + 1] = v end
+  if where == 'now' then append(KEYS[2], {}, entry) else put(KEYS[2], KEYS[3], member, delay, entry) end
+end
+for _ = 1, tonumber(arg()) do
+  local key, ms, name = tonumber(arg()), arg(), arg()
+  local options = args(tonumber(arg()))
+  local entry = args(tonumber(arg()))
+  if ms == '-1' then append(KEYS[key], options, entry) else put(KEYS[key], KEYS[key + 1], name, ms, entry) end
+end
+
+-- Whether it can be.
+for _, w in ipairs(writes) do
+  local wrong = wrongtype(w.key, w.type) or w.hash and wrongtype(w.hash, 'hash')
+  if wrong then return wrong end
+  if w.call and #w.call > limit then return redis.error_reply('ERR typedbus: the entry has more fields than a script can move') end
+end
+
+local t = redis.call('TIME')
+local from = t[1] * 1000 + math.ceil(t[2] / 1000)
+for _, w in ipairs(writes) do
+  if w.call then redis.call(unpack(w.call)) else due_put(w.key, w.hash, w.member, from + w.delay, w.entry) end
+end
+redis.call('XACK', source, group, id)
+if delete == '1' then redis.call('XDEL', source, id) end
+return 1

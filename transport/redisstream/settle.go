@@ -1,0 +1,317 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// Settle implements [transport.Subscription]. What comes in one call goes out in one round trip: all that is simply done in one
+// XACK, and everything else as one script each, which acknowledges last.
+//
+// Where an answer is lost Settle asks once more; that is safe, because a delivery can be ended once. If the answer then is that
+// this consumer does not have it, while its lease cannot have run out, the first try did it.
+func (s *subscription) Settle(ctx context.Context, ss []transport.Settlement) error {
+	errs := make([]error, len(ss))
+	if !s.settling.enter() {
+		return s.settleError(fill(errs, transport.ErrClosed))
+	}
+	defer s.settling.leave()
+	es := s.begin(ss, errs)
+	s.finish(ctx, es)
+	for _, e := range es {
+		errs[e.index] = e.err
+	}
+	return s.settleError(errs)
+}
+
+func fill(errs []error, err error) []error {
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
+
+// settleError is nil if no error is.
+func (s *subscription) settleError(errs []error) error {
+	failed := false
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = s.t.clarify("settle "+s.name(), s.keys.stream, err)
+			failed = true
+		}
+	}
+	if !failed {
+		return nil
+	}
+	return &transport.SettleError{Errs: errs}
+}
+
+// An ending is a settlement under way.
+type ending struct {
+	index int
+	src   source
+	id    string
+	held  *held // nil: the lease is lost, but the work is done
+	*transport.Settlement
+	count  int64
+	staged []stagedWrite
+
+	cmd   redis.Cmder
+	full  bool // the server did not know the script
+	given bool // the entry is gone from the stream: send its fields
+	gone  bool // and was so when the lease was renewed, so that it is pending for nobody
+	tries int  // without an answer
+	err   error
+}
+
+// plain endings need no script: their XACK is right whoever has the lease.
+func (e *ending) plain() bool { return e.Verdict == transport.Done && len(e.Stage) == 0 }
+
+// begin looks up what is to be settled. What is settled already is passed over, what cannot be settled gets its error.
+func (s *subscription) begin(ss []transport.Settlement, errs []error) []*ending {
+	staged := make([][]stagedWrite, len(ss))
+	for i := range ss {
+		staged[i], errs[i] = s.check(&ss[i])
+	}
+	es := make([]*ending, 0, len(ss))
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	for i := range ss {
+		if errs[i] != nil {
+			continue
+		}
+		e := &ending{index: i, Settlement: &ss[i], staged: staged[i]}
+		switch h := s.held.byReceipt(ss[i].Receipt); {
+		case h != nil:
+			e.of(h)
+			es = append(es, e)
+		case !s.held.lost.has(ss[i].Receipt):
+		case e.plain():
+			e.src, e.id = receiptEntry(ss[i].Receipt)
+			es = append(es, e)
+		default:
+			errs[i] = transport.ErrLeaseLost
+		}
+	}
+	return es
+}
+
+// of makes e end h. The lock of the held set is taken.
+func (e *ending) of(h *held) {
+	h.settling++
+	e.held, e.src, e.id, e.count, e.gone, e.given = h, h.src, h.id, h.count, h.gone, h.gone
+}
+
+// check says what is wrong with a settlement, and prepares what it stages.
+func (s *subscription) check(st *transport.Settlement) ([]stagedWrite, error) {
+	switch {
+	case st.Delivery == nil:
+		return nil, errors.New("settlement without a delivery")
+	case st.Verdict < transport.Done || st.Verdict > transport.Dead:
+		return nil, fmt.Errorf("settlement with the verdict %d: use Done, Failed, Deferred or Dead", st.Verdict)
+	case len(st.Stage) > 0 && st.Verdict != transport.Done:
+		return nil, fmt.Errorf("settlement as %v with staged messages: only Done stages", st.Verdict)
+	}
+	var staged []stagedWrite
+	for i := range st.Stage {
+		w, err := s.t.stage(s.keys.keys, &st.Stage[i])
+		if err != nil {
+			return nil, fmt.Errorf("staged message %d: %w", i, err)
+		}
+		staged = append(staged, w)
+	}
+	return staged, nil
+}
+
+// finish carries endings out and sets their errors.
+func (s *subscription) finish(ctx context.Context, es []*ending) {
+	for todo := es; len(todo) > 0; {
+		s.send(ctx, todo)
+		var again []*ending
+		for _, e := range todo {
+			if s.conclude(e) {
+				again = append(again, e)
+			}
+		}
+		todo = again
+	}
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	for _, e := range es {
+		if e.held != nil {
+			e.held.settling--
+		}
+	}
+}
+
+// send makes one round trip.
+func (s *subscription) send(ctx context.Context, es []*ending) {
+	pipe := s.t.cmd.Pipeline()
+	acks := map[source][]*ending{}
+	for _, e := range es {
+		if e.plain() {
+			acks[e.src] = append(acks[e.src], e)
+			continue
+		}
+		e.cmd = scriptSettle.command(ctx, e.full, s.endingKeys(e), s.endingArgs(e)...)
+		_ = pipe.Process(ctx, once{e.cmd})
+	}
+	for src, es := range acks {
+		s.ack(ctx, pipe, src, es)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		for _, e := range es {
+			if e.cmd.Err() == nil && !answeredCmd(e.cmd) { // refused connections leave commands without an error
+				e.cmd.SetErr(err)
+			}
+		}
+	}
+}
+
+// ack acknowledges all of es with one command, and deletes them from the retry stream with another.
+func (s *subscription) ack(ctx context.Context, pipe redis.Pipeliner, src source, es []*ending) {
+	key := s.keys.of(src)
+	ack, del := []any{"xack", key, s.group.Name}, []any{"xdel", key}
+	for _, e := range es {
+		ack, del = append(ack, e.id), append(del, e.id)
+	}
+	cmd := redis.NewIntCmd(ctx, ack...)
+	_ = pipe.Process(ctx, once{cmd})
+	if src == fromRetry {
+		cmd = redis.NewIntCmd(ctx, del...) // the last of the two says whether both were done
+		_ = pipe.Process(ctx, once{cmd})
+	}
+	for _, e := range es {
+		e.cmd = cmd
+	}
+}
+
+func answeredCmd(c redis.Cmder) bool {
+	cmd, ok := c.(*redis.Cmd)
+	return ok && cmd.Val() != nil
+}
+
+// conclude reads the answer to e, and says whether it has to be asked again.
+func (s *subscription) conclude(e *ending) (again bool) {
+	err := e.cmd.Err()
+	if answeredCmd(e.cmd) {
+		err = nil // go-redis puts a later error of the pipeline over it
+	}
+	switch {
+	case err == nil && e.plain():
+		s.ended1(e)
+		return false
+	case err == nil:
+		return s.concludeScript(e, number(e.cmd.(*redis.Cmd).Val()))
+	case isNoScript(err) && !e.full:
+		e.full = true
+		return true
+	case isGroupGone(err):
+		e.err = s.refused(e)
+		return false
+	case isAnswer(err):
+		e.err = err
+		return false
+	}
+	e.err = err
+	s.doubt(e)
+	e.tries++
+	return e.tries < 2
+}
+
+func (s *subscription) concludeScript(e *ending, answer int64) (again bool) {
+	e.err = nil
+	switch answer {
+	case 1:
+		s.ended1(e)
+	case 2:
+		if e.given {
+			e.err = errors.New("the script did not take the fields it was given")
+			return false
+		}
+		e.given = true
+		return true
+	default:
+		e.err = s.refused(e)
+	}
+	return false
+}
+
+// doubt notes that e may have happened.
+func (s *subscription) doubt(e *ending) {
+	if e.held == nil {
+		return
+	}
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	e.held.unsure = true
+}
+
+// ended1 is for what has happened.
+func (s *subscription) ended1(e *ending) {
+	e.err = nil
+	if e.held != nil {
+		s.held.end(e.held)
+	}
+	if e.After > 0 && (e.Verdict == transport.Failed || e.Verdict == transport.Deferred) {
+		s.t.wakeMover(s.keys.retryMove(), time.Now().Add(e.After))
+	}
+	for _, w := range e.staged {
+		w.stored(s.t)
+	}
+}
+
+// refused is for what the server says is not this consumer's. It is an error if that is news.
+func (s *subscription) refused(e *ending) error {
+	h := e.held
+	s.held.mu.Lock()
+	held := s.held.holds(h)
+	happened := h.unsure && elapsed(h.since, time.Now()) < s.lease
+	lost := s.held.lost.has(h.Receipt)
+	s.held.mu.Unlock()
+	switch {
+	case !held && !lost: // another settlement of it was faster
+		return nil
+	case held && happened:
+		s.ended1(e)
+		return nil
+	case held:
+		s.lose(h)
+	}
+	return transport.ErrLeaseLost
+}
+
+// release gives back what is held, for Close: as deferred until now, so that consumers that wait have it at once.
+func (s *subscription) release(ctx context.Context) error {
+	s.held.mu.Lock()
+	s.held.over = true
+	var es []*ending
+	for _, h := range s.held.byKey {
+		e := &ending{index: len(es), Settlement: &transport.Settlement{Delivery: h.Delivery, Verdict: transport.Deferred}}
+		e.of(h)
+		es = append(es, e)
+	}
+	s.held.mu.Unlock()
+	var errs []error
+	for first := 0; first < len(es); first += releaseBatch {
+		s.finish(ctx, es[first:min(first+releaseBatch, len(es))])
+	}
+	for _, e := range es {
+		if e.err != nil && !errors.Is(e.err, transport.ErrLeaseLost) {
+			errs = append(errs, e.err)
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%d of %d deliveries could not be released and wait for their leases to run out: %w", len(errs), len(es), errs[0])
+	}
+	return nil
+}
+
+// releaseBatch is how many deliveries are released in one round trip.
+const releaseBatch = 500

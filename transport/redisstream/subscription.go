@@ -1,0 +1,162 @@
+package redisstream
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// A subscription is one consumer of a group: one Redis consumer on the topic's stream and on the group's retry stream.
+type subscription struct {
+	t        *Transport
+	topic    transport.Topic
+	group    transport.Group
+	keys     groupKeys
+	mapping  *Mapping
+	lease    time.Duration
+	consumer string
+
+	ctx    context.Context // ends when Close begins
+	stop   context.CancelFunc
+	lived  context.Context // ends when Close is over, and with it the keeper of leases
+	die    context.CancelFunc
+	wg     sync.WaitGroup // the keeper of leases
+	closed error          // what Close returned
+	once   sync.Once
+
+	receiving chan struct{} // holds a token while a Receive runs; it owns reader
+	reader    reader        // receive.go
+	link      link          // link.go
+	lastTrip  atomic.Int64  // nanoseconds; see LastRoundTrip
+
+	held     heldSet // held.go
+	settling gate    // calls of Settle under way
+}
+
+// Subscribe implements [transport.Transport].
+//
+// A group that was lost, and not removed by hand together with its cursor key, goes on where it stood, not at g.Start.
+func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g transport.Group) (transport.Subscription, error) {
+	if err := errors.Join(t.usable(), transport.CheckName("topic", topic.Name), transport.CheckName("group", g.Name)); err != nil {
+		return nil, err
+	}
+	if _, err := startPosition(g.Start); err != nil {
+		return nil, err
+	}
+	if err := t.preflightConsumer(ctx, topic.Name, g.Name); err != nil {
+		return nil, err
+	}
+	s := t.newSubscription(topic, g)
+	if err := s.join(ctx, true); err != nil {
+		s.die()
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		s.die()
+		return nil, transport.ErrClosed
+	}
+	t.subs[s] = struct{}{}
+	t.attend(s)
+	return s, nil
+}
+
+func (t *Transport) newSubscription(topic transport.Topic, g transport.Group) *subscription {
+	s := &subscription{
+		t: t, topic: topic, group: g,
+		keys:      t.keys(topic.Name).group(g.Name),
+		mapping:   t.mapping(topic.Name),
+		lease:     max(g.LeaseOrDefault(), time.Millisecond),
+		consumer:  consumerName(t.opts.Name),
+		receiving: make(chan struct{}, 1),
+	}
+	s.lived, s.die = context.WithCancel(t.ctx)
+	s.ctx, s.stop = context.WithCancel(s.lived)
+	s.held.init()
+	s.reader.init(s.lease)
+	return s
+}
+
+// consumerName is never used twice: what is pending for a name belongs to one subscription.
+func consumerName(prefix string) string {
+	if prefix == "" {
+		host, _ := os.Hostname()
+		prefix = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%.200s-%s", prefix, hex.EncodeToString(b[:]))
+}
+
+// name says in errors whom they concern.
+func (s *subscription) name() string { return s.topic.Name + " for " + s.group.Name }
+
+// LastRoundTrip implements [transport.Pulse].
+func (s *subscription) LastRoundTrip() time.Time {
+	if n := s.lastTrip.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (s *subscription) warn(err error) {
+	if err != nil && s.group.Warn != nil {
+		s.group.Warn(err)
+	}
+}
+
+// loss is a LossError of this group.
+func (s *subscription) loss(what string, n int, from, to string) *transport.LossError {
+	return &transport.LossError{Topic: s.topic.Name, Group: s.group.Name, What: what, Count: int64(n), From: from, To: to}
+}
+
+// Close implements [transport.Subscription]. The consumer leaves the group (XGROUP DELCONSUMER) only if nothing is pending for
+// it; otherwise its leases run out by themselves.
+func (s *subscription) Close(ctx context.Context) error {
+	s.once.Do(func() { s.closed = s.close(ctx) })
+	return s.closed
+}
+
+func (s *subscription) close(ctx context.Context) error {
+	s.stop()
+	defer s.forget()
+	if err := s.awaitIdle(ctx); err != nil {
+		return fmt.Errorf("redisstream: close %s: %w", s.name(), err)
+	}
+	err := s.adoptLast(ctx)
+	err = errors.Join(err, s.release(ctx))
+	if err == nil {
+		_, err = scriptLeave.run(ctx, s.t.cmd, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
+	}
+	return s.t.clarify("close "+s.name(), s.keys.stream, err)
+}
+
+// awaitIdle waits until no Receive and no Settle is under way. No Receive begins after it.
+func (s *subscription) awaitIdle(ctx context.Context) error {
+	select {
+	case s.receiving <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.settling.shut(ctx)
+}
+
+// forget ends what the subscription has running here.
+func (s *subscription) forget() {
+	s.die()
+	s.link.shut()
+	s.wg.Wait()
+	s.t.mu.Lock()
+	delete(s.t.subs, s)
+	s.t.mu.Unlock()
+	s.t.disregard(s)
+}

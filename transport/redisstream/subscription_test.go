@@ -1,0 +1,167 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/typedbus/typedbus/internal/redistest"
+	"github.com/typedbus/typedbus/transport"
+)
+
+// within bounds a test.
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A bench is a server with a transport.
+type bench struct {
+	testing.TB
+	server *redistest.Server
+	client *redis.Client
+	tr     *Transport
+}
+
+func newBench(t testing.TB, args ...string) *bench {
+	b := &bench{TB: t, server: redistest.Start(t, args...)}
+	b.client = b.server.Client()
+	b.tr = b.transport()
+	return b
+}
+
+// transport makes another one, as another process would.
+func (b *bench) transport() *Transport {
+	tr := New(b.server.Client(), Options{})
+	b.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+var orders = transport.Topic{Name: "orders"}
+
+// A watcher collects what a group is told.
+type watcher struct {
+	mu    sync.Mutex
+	lost  []*transport.Delivery
+	warns []error
+	news  chan struct{}
+}
+
+func (w *watcher) group(name string, lease time.Duration) transport.Group {
+	w.news = make(chan struct{}, 1000)
+	return transport.Group{Name: name, Lease: lease,
+		Lost: func(d *transport.Delivery) {
+			w.mu.Lock()
+			w.lost = append(w.lost, d)
+			w.mu.Unlock()
+			w.news <- struct{}{}
+		},
+		Warn: func(err error) {
+			w.mu.Lock()
+			w.warns = append(w.warns, err)
+			w.mu.Unlock()
+			w.news <- struct{}{}
+		},
+	}
+}
+
+// await waits for news until ok.
+func (w *watcher) await(t testing.TB, ctx context.Context, what string, ok func() bool) {
+	t.Helper()
+	for {
+		w.mu.Lock()
+		good := ok()
+		w.mu.Unlock()
+		if good {
+			return
+		}
+		select {
+		case <-w.news:
+		case <-ctx.Done():
+			t.Fatalf("never happened: %s; warnings %v, lost %d", what, w.warns, len(w.lost))
+		}
+	}
+}
+
+func (b *bench) subscribe(tr *Transport, g transport.Group) *subscription {
+	b.Helper()
+	s, err := tr.Subscribe(within(b, 5*time.Second), orders, g)
+	require.NoError(b, err)
+	return s.(*subscription)
+}
+
+func (b *bench) publish(n int) (ids []string) {
+	b.Helper()
+	ms := make([]*transport.Message, n)
+	for i := range ms {
+		ms[i] = &transport.Message{ID: transport.NewID(), Body: fmt.Appendf(nil, "body %d", i), Headers: transport.Headers{{Name: "n", Value: fmt.Sprint(i)}}}
+		ids = append(ids, ms[i].ID)
+	}
+	require.NoError(b, b.tr.Publish(within(b, 10*time.Second), orders, ms))
+	return ids
+}
+
+// receive receives exactly n deliveries.
+func receive(t testing.TB, s *subscription, n int) (ds []*transport.Delivery) {
+	t.Helper()
+	ctx := within(t, 20*time.Second)
+	for len(ds) < n {
+		got, err := s.Receive(ctx, n-len(ds))
+		require.NoError(t, err)
+		ds = append(ds, got...)
+	}
+	return ds
+}
+
+func settle(t testing.TB, s *subscription, v transport.Verdict, after time.Duration, ds ...*transport.Delivery) {
+	t.Helper()
+	var ss []transport.Settlement
+	for _, d := range ds {
+		ss = append(ss, transport.Settlement{Delivery: d, Verdict: v, After: after, Reason: "test", Error: "because"})
+	}
+	require.NoError(t, s.Settle(within(t, 10*time.Second), ss))
+}
+
+func TestReceiveAndSettle(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", 0))
+	ids := b.publish(5)
+	ds := receive(t, s, 5)
+	for i, d := range ds {
+		require.Equal(t, ids[i], d.ID)
+		require.Equal(t, 1, d.Attempt)
+		require.Zero(t, d.Redelivered)
+		require.NoError(t, d.Malformed)
+		require.WithinDuration(t, time.Now(), d.Time, 10*time.Second)
+	}
+	settle(t, s, transport.Done, 0, ds[0], ds[1])
+	settle(t, s, transport.Failed, 0, ds[2])
+	again := receive(t, s, 1)[0]
+	require.Equal(t, ids[2], again.ID)
+	require.Equal(t, 2, again.Attempt)
+	require.Equal(t, ds[2].Time, again.Time)
+	require.Equal(t, ds[2].Headers, again.Headers)
+	settle(t, s, transport.Dead, 0, again, ds[3])
+	settle(t, s, transport.Done, 0, again, ds[3]) // no error
+	require.NoError(t, s.Close(within(t, 5*time.Second)))
+
+	s2 := b.subscribe(b.tr, w.group("g", 0))
+	left := receive(t, s2, 1)[0]
+	require.Equal(t, ids[4], left.ID)
+	require.Equal(t, 1, left.Attempt)
+	require.Zero(t, left.Redelivered)
+	settle(t, s2, transport.Done, 0, left)
+	require.NoError(t, s2.Close(within(t, 5*time.Second)))
+	require.EqualValues(t, 2, b.client.XLen(t.Context(), "{orders}:g:dead").Val())
+	require.Zero(t, b.client.XLen(t.Context(), "{orders}:g:retry").Val())
+	require.Zero(t, b.client.XPending(t.Context(), "orders", "g").Val().Count)
+	require.Empty(t, b.client.XInfoConsumers(t.Context(), "orders", "g").Val())
+}
