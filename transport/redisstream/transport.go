@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,8 +25,12 @@ type Transport struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // everything the transport started
 
-	committer *committer  // publish.go
-	checks    checkedOnce // preflight.go
+	targets    targets      // command.go
+	committer  *committer   // lane.go
+	checks     checkedOnce  // preflight.go
+	clockAhead atomic.Int64 // how far the server's clock is ahead of ours, in nanoseconds
+
+	mover mover // mover.go
 
 	// onDelayed, if not nil, is told that a message was stored in k.due, due at that time by the server's clock. It must
 	// return at once.

@@ -3,6 +3,7 @@ package redisstream
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -55,12 +56,25 @@ func (mp *Mapping) appendFields(args []any, m *transport.Message) []any {
 	for _, h := range m.Headers {
 		args = append(args, mp.HeaderPrefix+h.Name, h.Value)
 	}
-	for name, value := range mp.Set {
-		if _, ok := m.Headers.Lookup(strings.TrimPrefix(name, mp.HeaderPrefix)); !ok {
-			args = append(args, name, value)
-		}
+	for name, value := range mp.constants(m) {
+		args = append(args, name, value)
 	}
 	return args
+}
+
+// constants are the fields of Set that m has no header for.
+func (mp *Mapping) constants(m *transport.Message) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for name, value := range mp.Set {
+			header, ok := strings.CutPrefix(name, mp.HeaderPrefix)
+			if ok {
+				_, ok = m.Headers.Lookup(header)
+			}
+			if !ok && !yield(name, value) {
+				return
+			}
+		}
+	}
 }
 
 var errNoFields = errors.New("the entry was deleted")
@@ -96,12 +110,4 @@ func (mp *Mapping) parse(stream, entryID string, values map[string]any) (*transp
 		return m, fmt.Errorf("redisstream: entry %s of %s has no field %q", entryID, stream, mp.Data)
 	}
 	return m, nil
-}
-
-// check says what is wrong with a mapping.
-func (mp *Mapping) check() error {
-	if mp.Data == "" {
-		return errors.New("Data is empty: name the field with the body")
-	}
-	return nil
 }

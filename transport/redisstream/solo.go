@@ -1,0 +1,126 @@
+package redisstream
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// solo is how a lone publisher sends: from its own goroutine, because handing over to another and back costs as much as half
+// a local round trip. go-redis does not stop waiting when a context is cancelled, so the connection is one that can be
+// aborted. It is used by one publisher at a time.
+type solo struct {
+	client *redis.Client
+
+	mu   sync.Mutex
+	turn uint64
+	conn *abortable // the newest; nil before the first
+}
+
+func newSolo(o *redis.Options) *solo {
+	s := &solo{}
+	c := cloneOptions(o)
+	c.ReadTimeout = again(o.ReadTimeout)
+	c.PoolSize = 1
+	dial := o.Dialer
+	c.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return s.adopt(conn), nil
+	}
+	s.client = redis.NewClient(c)
+	return s
+}
+
+// send runs cmds in order. When ctx ends it gives up the connection, and the commands that were written have no answer.
+func (s *solo) send(ctx context.Context, cmds []*addCmd) error {
+	defer s.abortWith(ctx)()
+	if len(cmds) == 1 {
+		return s.client.Process(ctx, cmds[0])
+	}
+	p := s.client.Pipeline()
+	for _, c := range cmds {
+		p.Process(ctx, c)
+	}
+	_, err := p.Exec(ctx)
+	return err
+}
+
+// abortWith ties the connection to ctx until the returned function is called.
+func (s *solo) abortWith(ctx context.Context) (release func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	turn := s.turn
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.turn == turn && s.conn != nil { // a late call must not hit the next publisher
+			s.conn.abort()
+		}
+	})
+	return func() {
+		stop()
+		s.mu.Lock()
+		s.turn++
+		s.mu.Unlock()
+	}
+}
+
+func (s *solo) adopt(conn net.Conn) net.Conn {
+	a := &abortable{Conn: conn}
+	s.mu.Lock()
+	s.conn = a
+	s.mu.Unlock()
+	if raw, ok := conn.(syscall.Conn); ok {
+		return &abortableSocket{a, raw}
+	}
+	return a
+}
+
+// abortable is a connection whose reads and writes can be ended for good, from another goroutine.
+type abortable struct {
+	net.Conn
+
+	mu      sync.Mutex
+	aborted bool
+}
+
+var longAgo = time.Unix(1, 0)
+
+func (a *abortable) abort() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.aborted = true
+	a.Conn.SetDeadline(longAgo)
+}
+
+// SetDeadline keeps the deadline of abort, as the other two do.
+func (a *abortable) SetDeadline(t time.Time) error { return a.set(a.Conn.SetDeadline, t) }
+
+func (a *abortable) SetReadDeadline(t time.Time) error { return a.set(a.Conn.SetReadDeadline, t) }
+
+func (a *abortable) SetWriteDeadline(t time.Time) error { return a.set(a.Conn.SetWriteDeadline, t) }
+
+func (a *abortable) set(f func(time.Time) error, t time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.aborted {
+		return nil
+	}
+	return f(t)
+}
+
+// abortableSocket is one whose socket go-redis can look at, to see whether an idle connection is still open.
+type abortableSocket struct {
+	*abortable
+	syscall.Conn
+}
