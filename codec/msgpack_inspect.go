@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // inspects tells whether values of type t have to be inspected before they are encoded, and their encoding checked:
@@ -50,12 +51,14 @@ type inspector struct {
 }
 
 func (i inspector) value(v reflect.Value) string {
-	if !v.IsValid() || encodesItself(v.Type()) {
+	if !v.IsValid() {
+		return ""
+	}
+	p := planOf(v.Type())
+	if p.nothing {
 		return ""
 	}
 	switch v.Kind() {
-	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.Uintptr, reflect.UnsafePointer:
-		return fmt.Sprintf("%v has no form in MessagePack", v.Type())
 	case reflect.Pointer, reflect.Interface:
 		if i.hops++; i.hops > 10*maxDepth {
 			return fmt.Sprintf("a %v contains itself", v.Type())
@@ -65,58 +68,53 @@ func (i inspector) value(v reflect.Value) string {
 		if i.depth++; i.depth > maxDepth {
 			return "nested deeper than 64 levels, or a value that contains itself"
 		}
-		return i.parts(v)
+		return i.parts(v, p)
 	}
-	return ""
+	return fmt.Sprintf("%v has no form in MessagePack", v.Type())
 }
 
-func (i inspector) parts(v reflect.Value) string {
+func (i inspector) parts(v reflect.Value, p *inspectionPlan) string {
+	var reason string
 	switch v.Kind() {
+	case reflect.Struct:
+		for j := 0; j < len(p.fields) && reason == ""; j++ {
+			reason = i.value(v.Field(p.fields[j]))
+		}
 	case reflect.Map:
-		for key, elem := range v.Seq2() {
-			if reason := i.either(key, elem); reason != "" {
-				return reason
+		for entry := v.MapRange(); reason == "" && entry.Next(); {
+			if reason = i.value(entry.Key()); reason == "" {
+				reason = i.value(entry.Value())
 			}
 		}
-	case reflect.Struct:
-		return i.fields(v)
 	default:
-		return i.list(v)
-	}
-	return ""
-}
-
-func (i inspector) either(key, elem reflect.Value) string {
-	if reason := i.value(key); reason != "" {
-		return reason
-	}
-	return i.value(elem)
-}
-
-func (i inspector) fields(v reflect.Value) string {
-	for f := range v.Type().Fields() {
-		if fieldTag(f).skip {
-			continue
-		}
-		if reason := i.value(v.FieldByIndex(f.Index)); reason != "" {
-			return reason
+		for j := 0; j < v.Len() && reason == ""; j++ {
+			reason = i.value(v.Index(j))
 		}
 	}
-	return ""
+	return reason
 }
 
-func (i inspector) list(v reflect.Value) string {
-	if plainKind(v.Type().Elem().Kind()) {
-		return "" // numbers and strings: nothing to find, and they may be many
+// An inspectionPlan says where in the values of a type there is something to find.
+type inspectionPlan struct {
+	nothing bool  // nowhere: the type is plain, or encodes itself
+	fields  []int // of a struct
+}
+
+var inspectionPlans sync.Map // of reflect.Type to *inspectionPlan
+
+func planOf(t reflect.Type) *inspectionPlan {
+	if p, ok := inspectionPlans.Load(t); ok {
+		return p.(*inspectionPlan)
 	}
-	for j := range v.Len() {
-		if reason := i.value(v.Index(j)); reason != "" {
-			return reason
+	p := &inspectionPlan{nothing: encodesItself(t) || !suspicious(t, map[reflect.Type]bool{})}
+	if t.Kind() == reflect.Struct && !p.nothing {
+		for j := range t.NumField() {
+			f := t.Field(j)
+			if !fieldTag(f).skip && suspicious(f.Type, map[reflect.Type]bool{t: true}) {
+				p.fields = append(p.fields, j)
+			}
 		}
 	}
-	return ""
-}
-
-func plainKind(k reflect.Kind) bool {
-	return k == reflect.String || k >= reflect.Bool && k <= reflect.Uint64 || k == reflect.Float32 || k == reflect.Float64
+	inspectionPlans.Store(t, p)
+	return p
 }

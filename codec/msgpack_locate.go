@@ -5,14 +5,14 @@ import "strings"
 // A place in a body, as errors tell it.
 type place struct {
 	path   string // names of fields, as "items.price"
-	kind   string // of the value there
+	kind   kind   // of the value there
 	offset int    // where it starts
 }
 
 // locate finds the value of a checked body that holds the byte at offset. The path has only names that are in names:
 // any other key is payload.
 func locate(body []byte, offset int, names map[string]bool) place {
-	l := locator{body: body, target: offset, names: names, at: place{kind: "value"}}
+	l := locator{body: body, target: offset, names: names}
 	l.value(nil)
 	return l.at
 }

@@ -21,18 +21,18 @@ type shape struct {
 const smallElement = 64
 
 // element is the shape of the ith value in a container; key is the encoding of the value before it.
-func (s *shape) element(kind string, i int, key []byte) *shape {
+func (s *shape) element(in kind, i int, key []byte) *shape {
 	switch {
 	case s == nil:
 		return nil
-	case s.fields == nil && kind == kindMap && i%2 == 0:
+	case s.fields == nil && in == kindMap && i%2 == 0:
 		return s.key
 	case s.fields == nil:
 		return s.elem
-	case kind == kindMap && i%2 == 1:
+	case in == kindMap && i%2 == 1:
 		tok, _ := readToken(key)
 		return s.fields[string(key[tok.head:])]
-	case kind == kindArray && i < len(s.list):
+	case in == kindArray && i < len(s.list):
 		return s.list[i]
 	}
 	return nil

@@ -4,24 +4,33 @@ import "encoding/binary"
 
 // A token is the head of one MessagePack value: all of a scalar, and of a container what stands before its elements.
 type token struct {
-	kind    string // as errors call it
-	head    int    // bytes of code and length
-	payload int    // bytes of payload: strings, binary, extensions
-	values  int    // values that follow: elements, keys and values
-	ext     int8   // type of an extension
+	kind    kind
+	head    int  // bytes of code and length
+	payload int  // bytes of payload: strings, binary, extensions
+	values  int  // values that follow: elements, keys and values
+	ext     int8 // type of an extension
 }
 
+// A kind is what a value is; kindNone is not one.
+type kind uint8
+
 const (
-	kindNil       = "nil"
-	kindBool      = "bool"
-	kindInt       = "integer"
-	kindFloat     = "float"
-	kindString    = "string"
-	kindBinary    = "binary"
-	kindArray     = "array"
-	kindMap       = "map"
-	kindExtension = "extension"
+	kindNone kind = iota
+	kindNil
+	kindBool
+	kindInt
+	kindFloat
+	kindString
+	kindBinary
+	kindArray
+	kindMap
+	kindExtension
 )
+
+// String is how errors call it.
+func (k kind) String() string {
+	return [...]string{"value", "nil", "bool", "integer", "float", "string", "binary", "array", "map", "extension"}[k]
+}
 
 // readToken reads the token that body starts with. It is false when body ends within the code or the length, or starts
 // with the code that MessagePack does not use; payload and values may still be missing.
@@ -45,9 +54,9 @@ func readToken(body []byte) (token, bool) {
 
 // longTokens is the table of the codes 0xc0 to 0xdf.
 var longTokens = [32]struct {
-	kind  string
-	width int // bytes of length; of the value for numbers
-	fixed int // length where it is in the code
+	kind  kind
+	width uint8 // bytes of length; of the value for numbers
+	fixed uint8 // length where it is in the code
 }{
 	{kindNil, 0, 0}, {}, {kindBool, 0, 0}, {kindBool, 0, 0},
 	{kindBinary, 1, 0}, {kindBinary, 2, 0}, {kindBinary, 4, 0},
@@ -63,23 +72,24 @@ var longTokens = [32]struct {
 
 func readLongToken(code byte, rest []byte) (token, bool) {
 	long := longTokens[code-0xc0]
-	tok := token{kind: long.kind, head: 1 + long.width}
-	if tok.kind == "" || len(rest) < long.width {
+	width := int(long.width)
+	tok := token{kind: long.kind, head: 1 + width}
+	if tok.kind == kindNone || len(rest) < width {
 		return token{}, false
 	}
 	switch tok.kind {
 	case kindArray:
-		tok.values = bigEndian(rest[:long.width])
+		tok.values = bigEndian(rest[:width])
 	case kindMap:
-		tok.values = 2 * bigEndian(rest[:long.width])
+		tok.values = 2 * bigEndian(rest[:width])
 	case kindString, kindBinary:
-		tok.payload = bigEndian(rest[:long.width])
+		tok.payload = bigEndian(rest[:width])
 	case kindExtension:
-		if len(rest) == long.width {
+		if len(rest) == width {
 			return token{}, false
 		}
-		tok.payload = long.fixed + bigEndian(rest[:long.width])
-		tok.ext = int8(rest[long.width])
+		tok.payload = int(long.fixed) + bigEndian(rest[:width])
+		tok.ext = int8(rest[width])
 		tok.head++
 	}
 	return tok, true
