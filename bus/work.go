@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func (s *subscription) abandon(t *task) {
 // finish turns what the handler returned into a settlement.
 func (s *subscription) finish(t *task, ctx context.Context, err error) {
 	staged := t.stage.close()
-	o := s.outcome(t, context.Cause(ctx), err)
+	o := s.outcome(t, cmp.Or(context.Cause(ctx), context.Cause(s.handling)), err) // the root ends a moment before its children
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.slots.running, t)

@@ -1,0 +1,169 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/bus/bustest"
+	"github.com/typedbus/typedbus/transport"
+	"github.com/typedbus/typedbus/transport/memory"
+)
+
+// TestNothingIsLostOrDoubled runs random handlers on buses that come and go, and looks at how each event ended.
+func TestNothingIsLostOrDoubled(t *testing.T) {
+	for seed := range uint64(300) {
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { synctest.Test(t, simulation{seed: seed}.run) }) {
+			return
+		}
+	}
+}
+
+type simulation struct{ seed uint64 }
+
+// history is what happened to each event.
+type history struct {
+	mu       sync.Mutex
+	rnd      *rand.Rand
+	failures map[string]int
+	ends     map[string]int
+	outputs  map[string]int
+}
+
+func (s simulation) run(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(s.seed, 1))
+	tr := memory.New()
+	t.Cleanup(func() { tr.Close() })
+	h := &history{rnd: rand.New(rand.NewPCG(s.seed, 2)), failures: map[string]int{}, ends: map[string]int{}, outputs: map[string]int{}}
+	events := 1 + rnd.IntN(150)
+	require.NoError(t, orders.PublishAll(t.Context(), bus.New(tr), numbered(events)))
+
+	for range rnd.IntN(4) { // processes that come and go
+		stop := bustest.Start(t, h.bus(tr, rnd))
+		<-time.After(time.Duration(rnd.IntN(20000)) * time.Millisecond)
+		stop()
+	}
+	last := h.bus(tr, rnd)
+	bustest.Start(t, last)
+	bustest.Settle(t, last)
+
+	dead, err := tr.CountLetters(t.Context(), transport.Topic{Name: "orders.placed"}, "billing")
+	require.NoError(t, err)
+	ls, _ := tr.Letters(t.Context(), transport.Topic{Name: "orders.placed"}, "billing", "", 1000)
+	for _, l := range ls {
+		assert.Equal(t, "rejected", l.Reason, l.Error)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	total := 0
+	for id, n := range h.ends {
+		assert.Equal(t, 1, n, "event %s ended %d times", id, n)
+		total += n
+	}
+	assert.Equal(t, events, total)
+	assert.EqualValues(t, events, int(dead)+len(h.outputs), "each event has one output or one dead letter")
+	for id, n := range h.outputs {
+		assert.Equal(t, 1, n, "outputs of event %s", id)
+	}
+}
+
+func (h *history) bus(tr transport.Transport, rnd *rand.Rand) *bus.Bus {
+	b := bus.New(tr, quiet, bus.Grace(time.Duration(rnd.IntN(5))*time.Second))
+	handler := bus.HandlerOf[Order](h.handle)
+	if rnd.IntN(3) == 0 {
+		handler = bus.Batched(1+rnd.IntN(20), time.Duration(rnd.IntN(1000))*time.Millisecond, h.handleBatch)
+	}
+	opts := []bus.SubscribeOption{bus.Concurrency(1 + rnd.IntN(20))}
+	if rnd.IntN(2) == 0 {
+		opts = append(opts, bus.Prefetch(rnd.IntN(50)))
+	}
+	orders.Subscribe(b, "billing", handler, opts...)
+	invoices.Subscribe(b, "count", func(_ context.Context, e *bus.Event[Order]) error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.outputs[e.Payload.ID]++
+		return nil
+	})
+	return b
+}
+
+func (h *history) handleBatch(ctx context.Context, es []*bus.Event[Order]) error {
+	errs := make(bus.BatchErrors, len(es))
+	for i, e := range es {
+		func() {
+			defer func() {
+				if recover() != nil {
+					errs[i] = errPanic
+				}
+			}()
+			errs[i] = h.handle(ctx, e)
+		}()
+	}
+	if ctx.Err() != nil {
+		h.cutShort(es, errs)
+	}
+	return errs
+}
+
+// cutShort: a drain that cuts a batch short makes no attempt of any plain failure in it.
+func (h *history) cutShort(es []*bus.Event[Order], errs bus.BatchErrors) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, err := range errs {
+		if err == errCard || err == errPanic {
+			h.failures[es[i].Payload.ID]--
+		}
+	}
+}
+
+var errPanic = errors.New("panic")
+
+// handle takes a random time and ends in a random way.
+func (h *history) handle(ctx context.Context, e *bus.Event[Order]) error {
+	h.mu.Lock()
+	wait, way := time.Duration(h.rnd.IntN(3e9)), h.rnd.IntN(20)
+	h.mu.Unlock()
+	if err := invoices.Publish(ctx, e, e.Payload); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+		return ctx.Err() // cut short by the drain
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := e.Payload.ID
+	if want := 1 + h.failures[id]; e.Attempt != want {
+		return bus.DeadLetter("wrong attempt", fmt.Errorf("attempt %d, want %d", e.Attempt, want)) // shows in the sums
+	}
+	switch {
+	case way < 4:
+		h.failures[id]++
+		return errCard
+	case way == 4:
+		h.failures[id]++
+		panic("boom")
+	case way == 5:
+		h.failures[id]++
+		return bus.Permanent(errCard)
+	case way < 8:
+		return bus.Snooze(time.Duration(h.rnd.IntN(5000))*time.Millisecond, errCard)
+	case way == 8:
+		return bus.Pause(time.Duration(h.rnd.IntN(5000))*time.Millisecond, errCard)
+	case way == 9:
+		h.ends[id]++
+		return bus.DeadLetter("rejected", errCard)
+	}
+	h.ends[id]++
+	return nil
+}
