@@ -36,6 +36,7 @@ var (
 	scriptAdopt  = newScript("adopt")
 	scriptLeave  = newScript("leave")
 	scriptSettle = newScript("settle")
+	scriptMove   = newScript("move")
 )
 
 // A processor is a client, a Cluster client or a connection.

@@ -59,15 +59,22 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 		s.die()
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
+	if !t.admit(s) {
 		s.die()
 		return nil, transport.ErrClosed
 	}
-	t.subs[s] = struct{}{}
 	t.attend(s)
 	return s, nil
+}
+
+// admit has Close close s, unless it is too late for that.
+func (t *Transport) admit(s *subscription) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.subs[s] = struct{}{}
+	}
+	return !t.closed
 }
 
 func (t *Transport) newSubscription(topic transport.Topic, g transport.Group) *subscription {

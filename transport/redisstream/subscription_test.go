@@ -165,3 +165,79 @@ func TestReceiveAndSettle(t *testing.T) {
 	require.Zero(t, b.client.XPending(t.Context(), "orders", "g").Val().Count)
 	require.Empty(t, b.client.XInfoConsumers(t.Context(), "orders", "g").Val())
 }
+
+func TestLaterIsOnTimeAndNeverEarly(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", 0))
+	b.publish(3)
+	ds := receive(t, s, 3)
+	began := time.Now()
+	settle(t, s, transport.Failed, 300*time.Millisecond, ds[0])
+	settle(t, s, transport.Deferred, 600*time.Millisecond, ds[1])
+	settle(t, s, transport.Done, 0, ds[2])
+	first := receive(t, s, 1)[0]
+	require.Equal(t, ds[0].ID, first.ID)
+	require.Equal(t, 2, first.Attempt)
+	require.GreaterOrEqual(t, time.Since(began), 300*time.Millisecond)
+	require.Less(t, time.Since(began), 550*time.Millisecond)
+	second := receive(t, s, 1)[0]
+	require.Equal(t, ds[1].ID, second.ID)
+	require.Equal(t, 1, second.Attempt)
+	require.GreaterOrEqual(t, time.Since(began), 600*time.Millisecond)
+	require.Less(t, time.Since(began), 850*time.Millisecond)
+
+	began = time.Now()
+	m := &transport.Message{ID: "later", NotBefore: began.Add(300 * time.Millisecond)}
+	require.NoError(t, b.tr.Publish(t.Context(), orders, []*transport.Message{m}))
+	require.Equal(t, "later", receive(t, s, 1)[0].ID)
+	require.GreaterOrEqual(t, time.Since(began), 300*time.Millisecond)
+	require.Less(t, time.Since(began), 550*time.Millisecond)
+}
+
+// crash ends a subscription as kill -9 ends a process.
+func (s *subscription) crash() {
+	s.die()
+	s.link.shut()
+}
+
+func TestCrashedConsumer(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	const lease = 400 * time.Millisecond
+	s1 := b.subscribe(b.tr, w.group("g", lease))
+	b.publish(10)
+	ds := receive(t, s1, 10)
+	settle(t, s1, transport.Failed, 0, ds[9])
+	ds[9] = receive(t, s1, 1)[0]
+	s2 := b.subscribe(b.transport(), w.group("g", lease))
+	s1.crash()
+	began := time.Now()
+	for _, d := range receive(t, s2, 10) {
+		require.Equal(t, 1, d.Redelivered)
+		settle(t, s2, transport.Done, 0, d)
+	}
+	require.Less(t, time.Since(began), lease+claimTick(lease)+300*time.Millisecond)
+}
+
+func TestLongHandlerRunsOnce(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	const lease = 200 * time.Millisecond
+	s1 := b.subscribe(b.tr, w.group("g", lease))
+	b.publish(4)
+	ds := receive(t, s1, 4)
+	others, cancel := context.WithTimeout(t.Context(), 10*lease)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 3 {
+		s := b.subscribe(b.transport(), w.group("g", lease))
+		wg.Go(func() {
+			_, err := s.Receive(others, 10)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
+	wg.Wait()
+	settle(t, s1, transport.Failed, 0, ds...)
+	require.Empty(t, w.lost)
+}
