@@ -1,0 +1,76 @@
+# `make` alone prints what there is. Recipes say what they do; commands show only when they fail.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+FUZZTIME    ?= 20s # for each fuzz target
+EXAMPLETIME ?= 30s # then an example that serves for ever gets its Ctrl-C
+TESTFLAGS   ?=     # as: make test TESTFLAGS='-run Drain -count 5'
+
+# Every module of the repository: the library, and those apart so that what they import stays out of its module graph.
+MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check matrix examples fuzz cover clean
+.SILENT:
+MAKEFLAGS += --no-print-directory
+
+help: ## what there is to make
+	awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: tools ## install what the tests need (redis-server, redis-py, a C compiler) and download modules
+	go mod download
+
+tools:
+	scripts/setup.sh
+
+test: tools ## all tests, with the race detector, on real servers that the tests start themselves
+	$(call in_modules,go test -race $(TESTFLAGS) ./...)
+
+check: fmt vet staticcheck arch tidy-check ## everything that needs no server: fmt, vet, staticcheck, architecture, tidy
+
+fmt: ## fail if a file is not formatted as gofmt does
+	bad=$$("$$(go env GOROOT)/bin/gofmt" -l $$(find . -name '*.go' -not -path './build/*')); \
+	[ -z "$$bad" ] || { echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; }
+
+vet: ## go vet
+	$(call in_modules,go vet ./...)
+
+staticcheck: ## staticcheck, run without entering go.mod
+	$(call in_modules,go run $(STATICCHECK) ./...)
+
+arch: ## the architecture test: who may import whom, and the habits of the house
+	go test -count=1 ./internal/arch
+
+tidy: ## write go.mod and go.sum as they should be
+	$(call in_modules,go mod tidy)
+
+tidy-check:
+	$(call in_modules,go mod tidy -diff) || { echo "go.mod or go.sum is not tidy: run make tidy"; exit 1; }
+
+matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked into build/ beside the system's own)
+	scripts/servers.sh build/redis8 sid redis-server redis-tools
+	scripts/servers.sh build/valkey9 sid valkey-server valkey-tools
+	scripts/matrix.sh "$(CURDIR)/build/redis8/run redis-server" "$(CURDIR)/build/valkey9/run valkey-server" -- -race $(TESTFLAGS)
+
+examples: ## run every example; those that serve for ever get a Ctrl-C after EXAMPLETIME
+	scripts/examples.sh $(strip $(EXAMPLETIME))
+
+fuzz: ## each fuzz target for FUZZTIME (20s)
+	scripts/fuzz.sh $(strip $(FUZZTIME))
+
+cover: tools ## test coverage: the total here, the details in build/cover.html
+	mkdir -p build
+	go test -coverpkg=./... -coverprofile=build/cover.out $(TESTFLAGS) ./...
+	go tool cover -html=build/cover.out -o build/cover.html
+	go tool cover -func=build/cover.out | tail -1
+
+clean: ## remove build/
+	rm -rf build
+
+# in_modules runs a command in every module, and stops at the first that fails.
+define in_modules
+for module in $(MODULES); do \
+	[ $$module = . ] || echo "$$module:"; \
+	(cd $$module && $(1)) || exit 1; \
+done
+endef
