@@ -128,7 +128,7 @@ func TestMsgPackEncodeErrors(t *testing.T) {
 		"deep":     {deep, "nested deeper than 64 levels"},
 		"raw":      {msgpack.RawMessage{0x93, 1}, "consumers would refuse the encoding: announces more than the bytes"},
 		"interned": {interned{"Peru", "Peru"}, "consumers would refuse the encoding: interned strings"},
-		"method":   {[]failing{{}}, "refused by the msgpack library or a method of the value (*errors.errorString)"},
+		"method":   {[]failing{{}}, "refused by the msgpack library or a method of the value (codec_test.leak)"},
 		"in map":   {map[string]celsius{canary: {}}, "refused by the msgpack library or a method of the value"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,6 +204,33 @@ func TestMsgPackDecodesAfterErrors(t *testing.T) {
 		got, err := c.Decode("", body)
 		require.NoError(t, err)
 		require.Equal(t, sampleOrder(), inUTC(got))
+	}
+}
+
+type meddling struct{}
+
+func (meddling) EncodeMsgpack(e *msgpack.Encoder) error {
+	e.UseArrayEncodedStructs(true)
+	e.SetCustomStructTag("other")
+	return e.EncodeNil()
+}
+
+func (*meddling) DecodeMsgpack(d *msgpack.Decoder) error {
+	d.DisallowUnknownFields(true)
+	return d.DecodeNil()
+}
+
+func TestMsgPackForgetsWhatMethodsSet(t *testing.T) {
+	for range 10 {
+		body, err := codec.MsgPack[meddling]().Append(nil, meddling{})
+		require.NoError(t, err)
+		_, err = codec.MsgPack[[]meddling]().Decode("", []byte{0x91, body[0]})
+		require.NoError(t, err)
+		body, err = codec.MsgPack[line]().Append(nil, line{"tea", 2})
+		require.NoError(t, err)
+		require.Equal(t, "\x82\xa3sku\xa3tea\xa5count\x02", string(body))
+		_, err = codec.MsgPack[line]().Decode("", []byte("\x81\xa1x\x02"))
+		require.NoError(t, err)
 	}
 }
 

@@ -25,7 +25,7 @@ func (s Suite[T]) prefix() error {
 				return fmt.Errorf("with something in dst, Append fails: %w", err)
 			}
 			if !bytes.HasPrefix(out, before) {
-				return fmt.Errorf("Append(%q) returned %d bytes that do not start with it", before, len(out))
+				return fmt.Errorf("after %q, the %d bytes that Append returns do not start with it", before, len(out))
 			}
 			if err := s.decodes(s.Codec.ContentType(), out[len(before):], v); err != nil {
 				return fmt.Errorf("with something in dst, %w", err)
@@ -118,10 +118,10 @@ func (s Suite[T]) bodyUnchanged() error {
 func (s Suite[T]) contentType() error {
 	own := s.Codec.ContentType()
 	if kind, sub, ok := strings.Cut(own, "/"); !ok || kind == "" || sub == "" || strings.ContainsAny(own, " \t\r\n") {
-		return fmt.Errorf("ContentType is %q", own)
+		return fmt.Errorf("the content type is %q", own)
 	}
 	if again := s.Codec.ContentType(); again != own {
-		return fmt.Errorf("ContentType is %q first and %q then", own, again)
+		return fmt.Errorf("the content type is %q first and %q then", own, again)
 	}
 	return s.eachEncoding(func(v T, body []byte) error {
 		for _, declared := range []string{own, strings.ToUpper(own), own + "; charset=utf-8"} {
@@ -146,9 +146,9 @@ func (s Suite[T]) foreignContentType() error {
 		refused, ok := errors.AsType[*codec.ContentTypeError](err)
 		switch {
 		case !ok:
-			return fmt.Errorf("Decode(%q) returned a %T: %v", foreign, err, err)
+			return fmt.Errorf("for %q Decode returns a %T: %v", foreign, err, err)
 		case refused.Got != foreign:
-			return fmt.Errorf("Decode(%q) says that it got %q", foreign, refused.Got)
+			return fmt.Errorf("for %q the error says that it got %q", foreign, refused.Got)
 		case len(refused.Want) == 0:
 			return errors.New("the error does not say what is wanted")
 		}
@@ -193,10 +193,10 @@ func (s Suite[T]) eachEncoding(f func(v T, body []byte) error) error {
 func (s Suite[T]) decodes(declared string, body []byte, v T) error {
 	got, err := s.Codec.Decode(declared, body)
 	if err != nil {
-		return fmt.Errorf("Decode with content type %q fails: %w", declared, err)
+		return fmt.Errorf("with content type %q Decode fails: %w", declared, err)
 	}
 	if !s.Equal(got, v) {
-		return fmt.Errorf("Decode with content type %q returned\n\t%+v, not\n\t%+v", declared, got, v)
+		return fmt.Errorf("with content type %q Decode returns\n\t%+v, not\n\t%+v", declared, got, v)
 	}
 	return nil
 }

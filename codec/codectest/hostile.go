@@ -97,13 +97,13 @@ func (s Suite[T]) trailing() error {
 func (s Suite[T]) survives(body []byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Decode panics: %v", r)
+			err = fmt.Errorf("it makes Decode panic: %v", r)
 		}
 	}()
 	before := allocated()
 	_, _ = s.Codec.Decode("", body)
 	if took, most := allocated()-before, uint64(freeBytes+bytesPerByte*len(body)); took > most {
-		return fmt.Errorf("Decode of %d bytes allocates %d, more than %d", len(body), took, most)
+		return fmt.Errorf("decoding %d bytes allocates %d, more than %d", len(body), took, most)
 	}
 	return nil
 }
