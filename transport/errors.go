@@ -14,6 +14,8 @@ var (
 	ErrNoGroup = errors.New("transport: no such group")
 	// ErrPublishUnknown: the message may or may not be stored, because the broker's answer did not come.
 	ErrPublishUnknown = errors.New("transport: publish outcome unknown")
+	// ErrNoRoom: the broker is full and stores nothing until there is room again. Publish less, or wait.
+	ErrNoRoom = errors.New("transport: the broker is full")
 )
 
 // An Outcome is what became of one published message.

@@ -26,7 +26,22 @@ func New(client redis.UniversalClient, opts Options) *Transport {
 	return t
 }
 
-// Open connects to Redis and makes a transport of it.
+// Open connects to the Redis that url names, finds out whether it will do, and makes a transport of it. Close closes the
+// connections. These are the forms of url:
+//
+//	redis://user:password@host:6379/0                          one server, database 0
+//	rediss://user:password@host:6379                           the same with TLS
+//	unix://user:password@/path/to/redis.sock?db=0              a Unix socket
+//	redis+sentinel://user:password@host:26379?master_name=NAME&addr=host2:26379&username=U&password=P
+//	                                                           Sentinel; user:password is for the sentinels, U and P for Redis
+//	redis+cluster://user:password@host:6379?addr=host2:6379    a Cluster
+//
+// The last two also begin with rediss. addr gives one more address and may be repeated. Special characters of passwords are
+// percent-encoded. The parameters of go-redis' ParseURL, ParseFailoverURL and ParseClusterURL are understood, such as
+// read_timeout=5s and pool_size=20; for other settings, such as certificates, make a client and give it to [New].
+//
+// Open waits while Redis loads its data, as long as ctx lets it; all else that is wrong is an error at once, which says what
+// to do. No error shows any part of url.
 func Open(ctx context.Context, url string, opts Options) (*Transport, error) {
 	client, err := newClient(url)
 	if err != nil {
@@ -34,18 +49,14 @@ func Open(ctx context.Context, url string, opts Options) (*Transport, error) {
 	}
 	t := New(client, opts)
 	t.owned = true
-	if err := t.checkServer(ctx); err != nil {
+	err = t.usable()
+	if err == nil {
+		err = t.checkServer(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
-}
-
-func newClient(url string) (redis.UniversalClient, error) {
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, errors.New("redisstream: bad URL")
-	}
-	return redis.NewClient(o), nil
 }
 
 // usable returns why the transport cannot be used, or nil.

@@ -2,10 +2,13 @@ package redisstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/typedbus/typedbus/transport"
 )
@@ -60,7 +63,7 @@ func (t *Transport) publishing(ctx context.Context, topic string, ms []*transpor
 			return nil, nil, fmt.Errorf("redisstream: message %d: %w", i, err)
 		}
 	}
-	if err := t.preflightProducer(ctx, tg); err != nil {
+	if err := t.preflightProducer(ctx); err != nil {
 		return nil, nil, err
 	}
 	l, err := t.committer.lane(ctx, tg.stream)
@@ -130,10 +133,24 @@ func (t *Transport) publish(
 	} else {
 		tg.recycle(b)
 	}
-	if err != nil {
-		err = t.clarify("publish "+tg.topic, tg.stream, err)
+	return outcomes, t.publishError(ctx, tg, delayed, err)
+}
+
+// publishError is what Publish says about the error of a command.
+func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && !answered(err): // the caller's context ended it, in a way that depends on when
+		return context.Cause(ctx)
+	case t.ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = transport.ErrClosed
+	case redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ACL failure in script"):
+		if all := t.denial(ctx, tg, delayed); all != nil {
+			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}
+		}
 	}
-	return outcomes, err
+	return t.clarify("publish "+tg.topic, tg.stream, err)
 }
 
 // outcomes are those of the commands of b and the first error, both nil if all messages are stored.

@@ -1,0 +1,134 @@
+package redisstream
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Settings of the clients that Open makes, where the URL does not give them.
+const (
+	dialTimeout     = 3 * time.Second
+	dialTries       = 2
+	commandTimeout  = 3 * time.Second
+	connLifetime    = 30 * time.Minute // so that rotated passwords and moved addresses are noticed
+	connJitter      = 5 * time.Minute
+	connIdleTimeout = 5 * time.Minute
+)
+
+// newClient makes the client that a URL describes. No error of it repeats any part of the URL: those of go-redis and net/url
+// show the password, and a misplaced character makes a piece of the password a host or a path.
+func newClient(raw string) (redis.UniversalClient, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case !strings.Contains(raw, "://"):
+		return nil, badURL(schemes)
+	case err != nil:
+		return nil, badURL("it cannot be parsed: percent-encode special characters of the password, such as @ as %40, / as %2F and % as %25")
+	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return nil, badURL("it has a #: percent-encode that of the password as %23")
+	}
+	scheme, kind, _ := strings.Cut(u.Scheme, "+")
+	u.Scheme = scheme
+	plain := scheme == "redis" || scheme == "rediss"
+	switch {
+	case kind == "" && (plain || scheme == "unix"):
+		o, err := redis.ParseURL(u.String())
+		if err != nil {
+			return nil, badURL(why(u, err))
+		}
+		return redis.NewClient(tuned(o)), nil
+	case kind == "sentinel" && plain:
+		o, err := redis.ParseFailoverURL(u.String())
+		switch {
+		case err != nil:
+			return nil, badURL(why(u, err))
+		case o.MasterName == "":
+			return nil, badURL("it names no master: add ?master_name=mymaster")
+		case o.RouteByLatency || o.RouteRandomly || o.ReplicaOnly:
+			return nil, badURL("it sends reads to replicas, which lag behind: leave route_by_latency, route_randomly and replica_only out")
+		}
+		return redis.NewFailoverClient(tunedFailover(o)), nil
+	case kind == "cluster" && plain:
+		o, err := redis.ParseClusterURL(u.String())
+		if err != nil {
+			return nil, badURL(why(u, err))
+		}
+		return redis.NewClusterClient(tunedCluster(o)), nil
+	}
+	return nil, badURL(schemes)
+}
+
+const schemes = "begin it with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://"
+
+func badURL(why string) error { return errors.New("redisstream: bad URL: " + why) }
+
+var optionName = regexp.MustCompile(`^[a-z_]{1,40}$`)
+
+// why says what go-redis found, without its words.
+func why(u *url.URL, err error) string {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "database number"), strings.Contains(text, "URL path"):
+		return "after the host comes the number of a database, as in redis://localhost:6379/0, or nothing"
+	case strings.Contains(text, "empty unix socket path"):
+		return "it has no path: unix:///path/to/redis.sock"
+	case strings.Contains(text, "addr param"):
+		return "an addr parameter is no host:port"
+	case strings.Contains(text, "unexpected option"):
+		if strings.Contains(u.RawQuery+u.Path, "@") {
+			return "it has a ? or & before the @: percent-encode those of the password as %3F and %26"
+		}
+		_, names, _ := strings.Cut(text, "unexpected option: ")
+		for name := range strings.SplitSeq(names, ", ") {
+			if !optionName.MatchString(name) {
+				return "it has a parameter that is not known"
+			}
+		}
+		return "it has parameters that are not known here: " + names
+	}
+	return "one of its parameters has a value of the wrong kind"
+}
+
+// or is the default for a setting that was not given.
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func tuned(o *redis.Options) *redis.Options {
+	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.ContextTimeoutEnabled = true
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	o.MaintNotificationsConfig = noMaintNotifications()
+	return o
+}
+
+func tunedFailover(o *redis.FailoverOptions) *redis.FailoverOptions {
+	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.ContextTimeoutEnabled = true
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	return o
+}
+
+func tunedCluster(o *redis.ClusterOptions) *redis.ClusterOptions {
+	o.MaxRedirects = or(o.MaxRedirects, 5)
+	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.ContextTimeoutEnabled = true
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	o.MaintNotificationsConfig = noMaintNotifications()
+	return o
+}
