@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/typedbus/typedbus/bus"
+)
+
+// subscribeStaging turns each order into an invoice, through the event.
+func subscribeStaging(_ context.Context, b *bus.Bus) {
+	orders.Subscribe(b, "billing", func(ctx context.Context, e *bus.Event[Order]) error {
+		fmt.Println("begin", e.Payload.N)
+		return invoices.Publish(ctx, e, e.Payload)
+	}, bus.Lease(200*time.Millisecond), bus.Concurrency(8))
+}
+
+// TestAKilledProcessLeavesOutputAndAcknowledgementOrNeither kills consumers at random moments, most of them between the return
+// of a handler and the end of its settlement, because the handlers take no time.
+func TestAKilledProcessLeavesOutputAndAcknowledgementOrNeither(t *testing.T) {
+	t.Parallel()
+	s, tr := setup(t)
+	const kills, load = 25, 4000
+	seed := uint64(time.Now().UnixNano())
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	values := make([]Order, load)
+	for i := range values {
+		values[i].N = i
+	}
+	b := bus.New(tr)
+	require.NoError(t, orders.PublishAll(t.Context(), b, values))
+	for range kills {
+		c := start(t, "stage", s.URL)
+		c.await(t, "begin")
+		<-time.After(time.Duration(rnd.IntN(20)) * time.Millisecond)
+		c.kill()
+		require.NoError(t, orders.Publish(t.Context(), b, Order{N: load}), "something to begin with for the next")
+	}
+	last := start(t, "stage", s.URL)
+	nothingLeft(t, tr, "orders.placed", "billing")
+	last.terminate()
+
+	client := s.Client()
+	outputs, err := client.XRange(t.Context(), "invoices.issued", "-", "+").Result()
+	require.NoError(t, err)
+	seen := map[string]int{}
+	for _, x := range outputs {
+		seen[x.Values["data"].(string)]++
+	}
+	assert.Len(t, outputs, load+kills, "one output for each input (seed %d)", seed)
+	for i := range load {
+		assert.Equal(t, 1, seen[fmt.Sprintf(`{"N":%d}`, i)], "outputs of %d (seed %d)", i, seed)
+	}
+	t.Logf("%d inputs, %d outputs, %d kills", load+kills, len(outputs), kills)
+}
