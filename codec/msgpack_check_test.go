@@ -11,7 +11,7 @@ import (
 )
 
 func TestCheckTable(t *testing.T) {
-	long := func(code byte, n int, payload int) []byte {
+	long := func(code byte, n uint32, payload int) []byte {
 		return append([]byte{code, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, make([]byte, payload)...)
 	}
 	for name, test := range map[string]struct {

@@ -212,12 +212,13 @@ type meddling struct{}
 func (meddling) EncodeMsgpack(e *msgpack.Encoder) error {
 	e.UseArrayEncodedStructs(true)
 	e.SetCustomStructTag("other")
-	return e.EncodeNil()
+	return e.EncodeBool(true)
 }
 
 func (*meddling) DecodeMsgpack(d *msgpack.Decoder) error {
 	d.DisallowUnknownFields(true)
-	return d.DecodeNil()
+	_, err := d.DecodeBool()
+	return err
 }
 
 func TestMsgPackForgetsWhatMethodsSet(t *testing.T) {
