@@ -2,18 +2,102 @@ package redisstream
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
 	"github.com/typedbus/typedbus/transport"
 )
 
+// Letters implements [transport.DeadLetters]: XRANGE of the group's stream of dead letters.
 func (t *Transport) Letters(ctx context.Context, topic transport.Topic, group, after string, limit int) ([]*transport.Letter, error) {
-	return nil, nil
+	k, err := t.groupKeys(topic.Name, group)
+	if err != nil {
+		return nil, err
+	}
+	start := "-"
+	if after != "" {
+		if _, _, ok := parseEntryID(after); !ok {
+			return nil, fmt.Errorf("redisstream: bad letter id %.50q: use the LetterID of a letter", after)
+		}
+		start = "(" + after
+	}
+	entries, err := t.cmd.XRangeN(ctx, k.dead, start, "+", int64(max(limit, 1))).Result()
+	if err != nil {
+		return nil, t.clarify("dead letters of "+topic.Name+" for "+group, k.dead, err)
+	}
+	letters := make([]*transport.Letter, len(entries))
+	for i, e := range entries {
+		letters[i] = letter(t.mapping(topic.Name), k.stream, e)
+	}
+	return letters, nil
 }
+
+// letter reads a dead letter. What it lacks stays empty: the letter of a malformed entry is malformed too.
+func letter(mp *Mapping, stream string, e redis.XMessage) *transport.Letter {
+	b := readBookkeeping(e.ID, e.Values)
+	m, _ := mp.parse(stream, b.origin, e.Values)
+	return &transport.Letter{
+		Message: m, LetterID: e.ID, Died: entryTime(e.ID),
+		Reason: text(e.Values[fieldReason]), Error: text(e.Values[fieldError]), Consumer: text(e.Values[fieldConsumer]),
+		Attempt: b.attempt, Redelivered: b.redelivered,
+	}
+}
+
+// CountLetters implements [transport.DeadLetters]: XLEN.
 func (t *Transport) CountLetters(ctx context.Context, topic transport.Topic, group string) (int64, error) {
-	return 0, nil
+	k, err := t.groupKeys(topic.Name, group)
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.cmd.XLen(ctx, k.dead).Result()
+	return n, t.clarify("count dead letters of "+topic.Name+" for "+group, k.dead, err)
 }
+
+// Replay implements [transport.DeadLetters]: letters go to the group's retry stream, up to 100 in one step.
 func (t *Transport) Replay(ctx context.Context, topic transport.Topic, group string, ids ...string) (int, error) {
-	return 0, nil
+	k, err := t.groupKeys(topic.Name, group)
+	if err != nil {
+		return 0, err
+	}
+	return t.inBatches(ids, func(batch []any) (int64, error) {
+		reply, err := scriptReplay.run(ctx, t.cmd, []string{k.dead, k.retry}, batch...)
+		return number(reply), t.clarify("replay dead letters of "+topic.Name+" for "+group, k.dead, err)
+	})
 }
+
+// Discard implements [transport.DeadLetters]: XDEL.
 func (t *Transport) Discard(ctx context.Context, topic transport.Topic, group string, ids ...string) (int, error) {
-	return 0, nil
+	k, err := t.groupKeys(topic.Name, group)
+	if err != nil {
+		return 0, err
+	}
+	return t.inBatches(ids, func(batch []any) (int64, error) {
+		cmd := redis.NewIntCmd(ctx, append([]any{"xdel", k.dead}, batch...)...)
+		err := t.cmd.Process(ctx, once{cmd})
+		return cmd.Val(), t.clarify("discard dead letters of "+topic.Name+" for "+group, k.dead, err)
+	})
+}
+
+// inBatches adds up what f does with ids, without those that cannot exist.
+func (t *Transport) inBatches(ids []string, f func(batch []any) (int64, error)) (sum int, err error) {
+	for chunk := range slices.Chunk(ids, scriptBatch) {
+		var batch []any
+		for _, id := range chunk {
+			if _, _, ok := parseEntryID(id); ok && strings.Contains(id, "-") { // a time alone would mean all its entries
+				batch = append(batch, id)
+			}
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		n, err := f(batch)
+		sum += int(n)
+		if err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
 }

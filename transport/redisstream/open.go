@@ -22,7 +22,7 @@ func New(client redis.UniversalClient, opts Options) *Transport {
 	t.reads, t.leases = c.reads, c.leases
 	t.err = errors.Join(opts.check(), err)
 	t.committer = newCommitter(t)
-	t.onDelayed = t.delayed
+	t.initAgendas()
 	return t
 }
 

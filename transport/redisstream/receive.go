@@ -23,6 +23,7 @@ type reader struct {
 	adoptAt []time.Time // when to look for what a lost answer brought
 	claimAt time.Time   // when to look for what dead consumers hold
 	scan    scan        // claim.go
+	gapped  bool        // there was no read since lookForGaps
 	empty   int         // reads in a row that brought nothing
 	trouble time.Time   // since when nothing is heard from the server; zero if all is well
 }
@@ -93,6 +94,8 @@ func (s *subscription) step(ctx context.Context, limit int) error {
 		return s.judge(s.adopt(ctx))
 	case !now.Before(r.claimAt):
 		return s.judge(s.claim(ctx, limit))
+	case s.topic.Retention.Hard && !r.gapped:
+		return s.judge(s.lookForGaps(ctx))
 	}
 	return s.judge(s.read(ctx, limit))
 }
@@ -110,7 +113,7 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	if err != nil {
 		return err
 	}
-	s.reader.empty = 0
+	s.reader.empty, s.reader.gapped = 0, false
 	s.take(s.entries(cmd.Val()))
 	return nil
 }

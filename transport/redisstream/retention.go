@@ -1,23 +1,182 @@
 package redisstream
 
-// attend looks after what a subscription needs besides itself.
-func (t *Transport) attend(s *subscription) {
-	t.mover.attend(t, s.keys.retryMove())
-	t.mover.attend(t, s.keys.topicMove())
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// How often a topic is tended, and its groups are rid of consumers that are gone.
+const (
+	tendTick     = 10 * time.Second
+	tendTickIdle = 30 * time.Second // where nothing happens
+	reapTick     = 10 * time.Minute
+	reapIdle     = time.Hour
+	tendMost     = 10000 // entries removed in one step
+)
+
+// tending are the topics that a transport subscribes to. It looks after their soft retention, the cursors of their groups, and
+// what those lost unread. Each process does; one that comes right after another finds nothing to do.
+//
+// Processes that only publish need not: what may be removed is what groups have acknowledged, and that changes only while
+// somebody consumes.
+type tending struct {
+	mu     sync.Mutex
+	topics map[string]*tended // by stream
 }
 
-func (t *Transport) disregard(s *subscription) {
-	t.mover.disregard(s.keys.retryMove())
-	t.mover.disregard(s.keys.topicMove())
+// tended is one topic.
+type tended struct {
+	topic  transport.Topic // of the subscription that came last
+	keys   keys
+	subs   map[*subscription]struct{}
+	reapAt time.Time
+	failed bool // and reported
 }
 
-// start runs f until it returns, and says whether it does: not when the transport is closing. Close waits for it.
-func (t *Transport) start(f func()) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
+func (td *tending) add(s *subscription) {
+	td.mu.Lock()
+	defer td.mu.Unlock()
+	if td.topics == nil {
+		td.topics = map[string]*tended{}
 	}
-	t.wg.Go(f)
-	return true
+	e := td.topics[s.keys.stream]
+	if e == nil {
+		e = &tended{keys: s.keys.keys, subs: map[*subscription]struct{}{}, reapAt: time.Now().Add(jittered(reapTick))}
+		td.topics[s.keys.stream] = e
+	}
+	e.topic = s.topic
+	e.subs[s] = struct{}{}
+}
+
+func (td *tending) remove(s *subscription) {
+	td.mu.Lock()
+	defer td.mu.Unlock()
+	if e := td.topics[s.keys.stream]; e != nil {
+		delete(e.subs, s)
+		if len(e.subs) == 0 {
+			delete(td.topics, s.keys.stream)
+		}
+	}
+}
+
+// get returns a topic and one subscription for each of its groups here: it tells what concerns its group.
+func (td *tending) get(stream string) (e *tended, topic transport.Topic, subs []*subscription) {
+	td.mu.Lock()
+	defer td.mu.Unlock()
+	if e = td.topics[stream]; e == nil {
+		return nil, topic, nil
+	}
+	for s := range e.subs {
+		if !slices.ContainsFunc(subs, func(o *subscription) bool { return o.group.Name == s.group.Name }) {
+			subs = append(subs, s)
+		}
+	}
+	return e, e.topic, subs
+}
+
+// tend does what is due for topics. Only it touches when a topic is to be reaped, and whether it failed.
+func (t *Transport) tend(ctx context.Context, streams []string) {
+	for _, stream := range streams {
+		e, topic, subs := t.tending.get(stream)
+		if e == nil {
+			t.tends.nothing(stream)
+			continue
+		}
+		trimmed, changed, err := t.tendTopic(ctx, e, topic, subs)
+		switch {
+		case err != nil:
+		case trimmed > tendMost/2: // there is more than one step may remove
+			t.tends.next(stream, 100*time.Millisecond)
+		case trimmed > 0 || changed:
+			t.tends.next(stream, tendTick)
+		default:
+			t.tends.nothing(stream)
+		}
+	}
+}
+
+// tendTopic returns how many entries it removed, and whether the groups have done anything since last time.
+func (t *Transport) tendTopic(
+	ctx context.Context, e *tended, topic transport.Topic, subs []*subscription,
+) (trimmed int64, changed bool, err error) {
+	var keep int64
+	var age time.Duration
+	if !topic.Retention.Hard { // hard bounds are kept by publishing
+		keep, age = topic.Retention.Limits()
+	}
+	keys, args := []string{e.keys.stream}, []any{keep, age.Milliseconds(), tendMost}
+	for _, s := range subs {
+		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name)
+	}
+	reply, err := scriptTend.run(ctx, t.cmd, keys, args...)
+	t.tendFailed(e, err)
+	if err != nil {
+		return 0, false, err
+	}
+	r := list(reply)
+	for i, s := range subs {
+		g := list(at(list(at(r, 1)), i))
+		s.gap(g)
+		s.wentBack(text(at(g, 3)))
+	}
+	if !time.Now().Before(e.reapAt) {
+		e.reapAt = time.Now().Add(jittered(reapTick))
+		t.reap(ctx, subs)
+	}
+	return number(at(r, 0)), number(at(r, 2)) == 1, nil
+}
+
+// tendFailed reports that the server refuses, once until it does not.
+func (t *Transport) tendFailed(e *tended, err error) {
+	if err != nil && isAnswer(err) && !e.failed {
+		t.warn(t.clarify("retention of "+strings.TrimPrefix(e.keys.stream, t.opts.Prefix), e.keys.stream, err))
+	}
+	e.failed = err != nil
+}
+
+// gap reports what was trimmed before the group read it, as the scripts gaps and tend return it.
+func (s *subscription) gap(g []any) {
+	if n := number(at(g, 0)); n > 0 {
+		s.warn(s.loss("entries were trimmed from the stream before the group read them", int(n), text(at(g, 1)), text(at(g, 2))))
+	}
+}
+
+// wentBack reports that the server knows less than it did.
+func (s *subscription) wentBack(what string) {
+	switch what {
+	case "stream":
+		s.warn(s.loss("the stream has fewer entries than it had, as after a failover to a replica that was behind", 0, "", ""))
+	case "group":
+		s.warn(s.loss("the group stands before where it stood, as after a failover to a replica that was behind: "+
+			"messages may come again", 0, "", ""))
+	}
+}
+
+// reap removes consumers of processes that were killed (XGROUP DELCONSUMER).
+func (t *Transport) reap(ctx context.Context, subs []*subscription) {
+	for _, s := range subs {
+		// What fails now is done in ten minutes.
+		_, _ = scriptReap.run(ctx, t.cmd, []string{s.keys.stream, s.keys.retry}, s.group.Name, reapIdle.Milliseconds(), scriptBatch)
+	}
+}
+
+// lookForGaps is for topics with a hard bound, whose entries may go at any time: the read loop looks before each read that
+// follows one.
+func (s *subscription) lookForGaps(ctx context.Context) error {
+	var reply any
+	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+		reply, err = scriptGaps.run(ctx, c, []string{s.keys.stream}, s.group.Name)
+		return err
+	})
+	if err != nil && (!isAnswer(err) || strings.HasPrefix(err.Error(), "NOGROUP")) {
+		return err
+	}
+	s.reader.gapped = true
+	s.gap(list(reply))
+	return nil
 }

@@ -37,6 +37,12 @@ var (
 	scriptLeave  = newScript("leave")
 	scriptSettle = newScript("settle")
 	scriptMove   = newScript("move")
+	scriptLag    = newScript("lag")
+	scriptReplay = newScript("replay")
+	scriptGaps   = newScript("gaps")
+	scriptTend   = newScript("tend")
+	scriptRelay  = newScript("relay")
+	scriptReap   = newScript("reap")
 )
 
 // A processor is a client, a Cluster client or a connection.

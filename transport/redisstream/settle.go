@@ -260,7 +260,7 @@ func (s *subscription) ended1(e *ending) {
 		s.held.end(e.held)
 	}
 	if e.After > 0 && (e.Verdict == transport.Failed || e.Verdict == transport.Deferred) {
-		s.t.wakeMover(s.keys.retryMove(), time.Now().Add(e.After))
+		s.t.moves.wake(s.t, s.keys.retryMove(), time.Now().Add(e.After))
 	}
 	for _, w := range e.staged {
 		w.stored(s.t)

@@ -144,7 +144,7 @@ func (t *Transport) stage(from keys, st *transport.Staged) (stagedWrite, error) 
 	if delay > 0 {
 		ms := ceilMillis(delay)
 		return stagedWrite{keys: []string{tg.due, tg.dueBody}, delay: strconv.FormatInt(ms, 10), member: transport.NewID(), entry: entry,
-			stored: func(t *Transport) { t.wakeMover(tg.keys.topicMove(), time.Now().Add(delay)) }}, nil
+			stored: func(t *Transport) { t.moves.wake(t, tg.keys.topicMove(), time.Now().Add(delay)) }}, nil
 	}
 	return stagedWrite{keys: []string{tg.stream}, delay: "-1", options: t.hardBound(tg, st.Topic.Retention), entry: entry,
 		stored: func(*Transport) {}}, nil

@@ -31,9 +31,7 @@ type Transport struct {
 	fit        atomic.Bool  // the server was looked at and will do
 	clockAhead atomic.Int64 // how far the server's clock is ahead of ours, in nanoseconds
 
-	mover  mover  // mover.go
-	tender tender // retention.go
-	relay  relay  // outbox.go
+	agendas // agenda.go
 
 	// onDelayed, if not nil, is told that a message was stored in k.due, due at that time by the server's clock. It must
 	// return at once.

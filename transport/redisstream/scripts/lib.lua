@@ -65,3 +65,23 @@ local function wrongtype(key, want)
     return redis.error_reply('WRONGTYPE the key ' .. key .. ' holds a ' .. is .. ' and not a ' .. want)
   end
 end
+
+-- gap finds entries that were trimmed before a group g of the stream read them; info is the stream's XINFO. It returns how
+-- many, and puts the group's count of entries right (XGROUP SETID at the position where it stands), so that it finds them once.
+--
+-- Redis counts entries ever added and, by group, read. All of the first are gone or behind the group if the group stands
+-- before the first entry, or at the last. Entries removed by XDEL make the counts uncertain; then it finds nothing.
+local function gap(key, g, info)
+  local read, stands = field(g, 'entries-read'), field(g, 'last-delivered-id')
+  if not read or compare(field(info, 'max-deleted-entry-id'), stands) > 0 then return 0 end
+  local added, length = field(info, 'entries-added'), field(info, 'length')
+  local passed
+  if stands == field(info, 'last-generated-id') then
+    passed = added
+  elseif length == 0 or compare(stands, field(info, 'first-entry')[1]) < 0 then
+    passed = added - length
+  end
+  if not passed or passed <= read then return 0 end
+  redis.call('XGROUP', 'SETID', key, field(g, 'name'), stands, 'ENTRIESREAD', passed)
+  return passed - read
+end
