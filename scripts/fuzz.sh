@@ -2,8 +2,10 @@
 # Runs each fuzz target for the given time. What it finds is written to testdata/fuzz beside the target: commit it.
 set -euo pipefail
 
-grep -roE --include='*_test.go' '^func Fuzz\w+' . |
-	while IFS=: read -r file func; do
-		printf '\n== %s %s\n' "$(dirname "$file")" "${func#func }"
-		go test -run='^$' -fuzz="^${func#func }\$" -fuzztime="$1" "$(dirname "$file")"
-	done
+failed=0
+while IFS=: read -r file func; do
+	name=${func#func }
+	printf '\n== %s %s\n' "$(dirname "$file")" "$name"
+	go test -run='^$' -fuzz="^$name\$" -fuzztime="$1" "$(dirname "$file")" || failed=1
+done < <(grep -roE --include='*_test.go' '^func Fuzz\w+' .)
+exit $failed
