@@ -301,7 +301,6 @@ func TestMsgPackTakesMemoryInProportion(t *testing.T) {
 		"map":       decodeTo[map[int]kibibyte],
 		"arrays":    decodeTo[[][200]int64],
 		"field":     decodeTo[struct{ List []kibibyte }],
-		"as array":  decodeTo[struct{ List []kibibyte }],
 		"embedded":  decodeTo[struct{ withList }],
 		"pointer":   decodeTo[*[]*[]kibibyte],
 		"map of":    decodeTo[map[string][]kibibyte],
