@@ -71,11 +71,14 @@ func (b *Bus) publish(ctx context.Context, t transport.Topic, ms []*Message) err
 		return errors.Join(b.opts.errs...)
 	}
 	err := b.tr.Publish(ctx, t, ms)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, ErrClosed):
-		return fmt.Errorf("bus: publish %s: %w: the transport was closed: close it after the last publish", t.Name, err)
+	}
+	if each := new(transport.PublishError); !errors.As(err, &each) {
+		err = fmt.Errorf("publish %s: %w", t.Name, err)
+	}
+	if errors.Is(err, ErrClosed) {
+		return fmt.Errorf("bus: %w: close the transport after the last publish", err)
 	}
 	return fmt.Errorf("bus: %w", err)
 }

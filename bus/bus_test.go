@@ -190,7 +190,7 @@ func TestPublishMistakes(t *testing.T) {
 			"too large":      {small.Publish(t.Context(), b, Order{ID: "12345678901234567890"}), "the topic allows 20"},
 			"bad limit":      {bus.NewTopic("x", codec.JSON[Order](), bus.MaxBytes(0)).Publish(t.Context(), b, Order{}), "MaxBytes(0)"},
 			"nil transport":  {orders.Publish(t.Context(), bus.New(nil), Order{}), "nil transport"},
-			"closed":         {orders.Publish(t.Context(), bus.New(closed), Order{}), "close it after the last publish"},
+			"closed":         {orders.Publish(t.Context(), bus.New(closed), Order{}), "close the transport after the last publish"},
 		} {
 			assert.ErrorContains(t, c.err, c.says, name)
 			assert.ErrorContains(t, c.err, "bus: ", name)

@@ -31,7 +31,7 @@ const (
 )
 
 func (o Outcome) String() string {
-	return [...]string{"not stored", "stored", "unknown"}[min(o, Unknown)]
+	return [...]string{"not stored", "stored", "outcome unknown"}[min(o, Unknown)]
 }
 
 // A PublishError tells what became of each message of a Publish that did not store them all. It wraps its cause, and
@@ -43,6 +43,9 @@ type PublishError struct {
 }
 
 func (e *PublishError) Error() string {
+	if len(e.Outcomes) == 1 {
+		return fmt.Sprintf("publish %s: %v: %v", e.Topic, e.Outcomes[0], e.Err)
+	}
 	var n [3]int
 	for _, o := range e.Outcomes {
 		n[min(o, Unknown)]++

@@ -16,12 +16,12 @@ import (
 
 const lease = time.Second
 
-// subscribeHanging is a consumer that never ends what it begins.
+// subscribeHanging is a consumer that begins one event and never ends it.
 func subscribeHanging(_ context.Context, b *bus.Bus) {
 	orders.Subscribe(b, "billing", func(_ context.Context, e *bus.Event[Order]) error {
 		fmt.Println("begin", e.ID)
 		select {}
-	}, bus.Lease(lease))
+	}, bus.Lease(lease), bus.Concurrency(1), bus.Prefetch(0))
 }
 
 // subscribeWorking is a consumer that tells of each delivery.

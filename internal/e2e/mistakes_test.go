@@ -56,7 +56,7 @@ func TestEachMistakeGetsAnErrorThatSaysWhatToDo(t *testing.T) {
 			invoices.Subscribe(b, "billing", ok)
 			invoices.Subscribe(b, "billing", ok)
 		}), []string{"invoices.issued/billing", "already", "use another group"}},
-		"closed":            {invoices.Publish(t.Context(), bus.New(closed), Order{}), []string{"closed", "close it after the last publish"}},
+		"closed":            {invoices.Publish(t.Context(), bus.New(closed), Order{}), []string{"closed", "close the transport after the last publish"}},
 		"payload too large": {small.Publish(t.Context(), bus.New(tr), Order{}), []string{"payload too large", "the topic allows 1"}},
 	} {
 		if !assert.Error(t, c.err, name) {
