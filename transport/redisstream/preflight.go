@@ -144,7 +144,7 @@ func (t *Transport) lookOnce(ctx context.Context, op string, k keys, probes []pr
 	}
 	_, err = p.Exec(ctx)
 	if err != nil && (!answered(err) || questions[0].Err() == nil && questions[0].Val() == nil) {
-		return t.clarify(op, k.stream, err) // no connection, or refused before the first question
+		return t.noConnection(ctx, op, node, err)
 	}
 	if err := questions[0].Err(); redis.HasErrorPrefix(err, "LOADING") || classify(err) == operator && !redis.IsPermissionError(err) {
 		return t.clarify(op, k.stream, err)
@@ -159,6 +159,18 @@ func (t *Transport) lookOnce(ctx context.Context, op string, k keys, probes []pr
 		return &failure{text: "redisstream: " + op + ": " + missingRules(rules)}
 	}
 	return nil
+}
+
+// noConnection explains why there is none, or why it was refused before the first question.
+func (t *Transport) noConnection(ctx context.Context, op string, node *redis.Client, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return t.clarify(op, "", err)
+	}
+	text := "cannot connect in time: look at the address and the firewalls"
+	if node.Options().TLSConfig != nil {
+		text += "; or the server does not speak TLS: use redis:// instead of rediss://, or its TLS port"
+	}
+	return &failure{"redisstream: " + op + ": " + text, []error{err}}
 }
 
 // serverQuestions are what a server is asked. HELLO needs no right; the rest may be denied, and is not looked at then.

@@ -3,7 +3,6 @@ package redisstream
 import (
 	"errors"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -67,8 +66,6 @@ const schemes = "begin it with redis://, rediss://, unix://, redis+sentinel://, 
 
 func badURL(why string) error { return errors.New("redisstream: bad URL: " + why) }
 
-var optionName = regexp.MustCompile(`^[a-z_]{1,40}$`)
-
 // why says what go-redis found, without its words.
 func why(u *url.URL, err error) string {
 	text := err.Error()
@@ -83,13 +80,7 @@ func why(u *url.URL, err error) string {
 		if strings.Contains(u.RawQuery+u.Path, "@") {
 			return "it has a ? or & before the @: percent-encode those of the password as %3F and %26"
 		}
-		_, names, _ := strings.Cut(text, "unexpected option: ")
-		for name := range strings.SplitSeq(names, ", ") {
-			if !optionName.MatchString(name) {
-				return "it has a parameter that is not known"
-			}
-		}
-		return "it has parameters that are not known here: " + names
+		return "it has a parameter that is not known: the documentation of go-redis' ParseURL lists those that are"
 	}
 	return "one of its parameters has a value of the wrong kind"
 }
