@@ -15,7 +15,8 @@ type Message struct {
 	Headers     Headers
 	Body        []byte
 
-	// Time is when the message was stored, by the broker's clock. The transport sets it; publishing ignores it.
+	// Time is when the message was stored, by the broker's clock. The transport sets it; publishing ignores it. That of a
+	// message which NotBefore held back is when its time had come.
 	Time time.Time
 
 	// NotBefore holds delivery back until then. It is judged by the broker's clock, counted from the publisher's: a message

@@ -20,6 +20,7 @@ type Transport interface {
 	//
 	// A group that exists goes on where it stood, whatever g.Start says. Several subscriptions of one group, in this process
 	// or others, share its messages. The topic need not exist. ctx bounds the call, not the subscription.
+	// After Close it returns an error that wraps [ErrClosed].
 	Subscribe(ctx context.Context, t Topic, g Group) (Subscription, error)
 
 	// Close stops everything the transport started, and waits for it. It never closes a client that it was given.

@@ -11,26 +11,26 @@ import (
 )
 
 // Letters returns copies of the dead letters of a group. A group that does not exist has none.
-func (t *Transport) Letters(_ context.Context, topic transport.Topic, name, after string, limit int) (page []*transport.Letter, err error) {
+func (t *Transport) Letters(ctx context.Context, topic transport.Topic, name, after string, limit int) (page []*transport.Letter, err error) {
 	number := uint64(0)
 	if after != "" {
 		if number, err = strconv.ParseUint(after, 10, 64); err != nil {
 			return nil, fmt.Errorf("memory: letters: bad letter id %.40q: use the LetterID of a letter", after)
 		}
 	}
-	err = t.withGroup(topic, name, func(g *group) { page = g.letters.page(number, limit) })
+	err = t.withGroup(ctx, topic, name, func(g *group) { page = g.letters.page(number, limit) })
 	return page, describe("letters", topic, name, err)
 }
 
 // CountLetters returns how many dead letters a group has. A group that does not exist has none.
-func (t *Transport) CountLetters(_ context.Context, topic transport.Topic, name string) (n int64, err error) {
-	err = t.withGroup(topic, name, func(g *group) { n = int64(g.letters.live) })
+func (t *Transport) CountLetters(ctx context.Context, topic transport.Topic, name string) (n int64, err error) {
+	err = t.withGroup(ctx, topic, name, func(g *group) { n = int64(g.letters.live) })
 	return n, describe("count letters", topic, name, err)
 }
 
 // Replay hands letters to their group again, all of them in one step.
-func (t *Transport) Replay(_ context.Context, topic transport.Topic, name string, ids ...string) (n int, err error) {
-	err = t.withGroup(topic, name, func(g *group) {
+func (t *Transport) Replay(ctx context.Context, topic transport.Topic, name string, ids ...string) (n int, err error) {
+	err = t.withGroup(ctx, topic, name, func(g *group) {
 		for _, id := range ids {
 			if m, ok := g.letters.remove(id); ok {
 				g.retries.push(&item{msg: m, attempt: 1})
@@ -43,8 +43,8 @@ func (t *Transport) Replay(_ context.Context, topic transport.Topic, name string
 }
 
 // Discard removes letters for good, all of them in one step.
-func (t *Transport) Discard(_ context.Context, topic transport.Topic, name string, ids ...string) (n int, err error) {
-	err = t.withGroup(topic, name, func(g *group) {
+func (t *Transport) Discard(ctx context.Context, topic transport.Topic, name string, ids ...string) (n int, err error) {
+	err = t.withGroup(ctx, topic, name, func(g *group) {
 		for _, id := range ids {
 			if _, ok := g.letters.remove(id); ok {
 				n++
@@ -55,8 +55,8 @@ func (t *Transport) Discard(_ context.Context, topic transport.Topic, name strin
 }
 
 // Lag looks at a group. It takes time in proportion to what is pending.
-func (t *Transport) Lag(_ context.Context, topic transport.Topic, name string) (lag transport.Lag, err error) {
-	err = t.withGroup(topic, name, func(g *group) { lag = g.lag() })
+func (t *Transport) Lag(ctx context.Context, topic transport.Topic, name string) (lag transport.Lag, err error) {
+	err = t.withGroup(ctx, topic, name, func(g *group) { lag = g.lag() })
 	if errors.Is(err, transport.ErrNoGroup) {
 		return lag, fmt.Errorf("memory: lag of %s on %s: %w", name, topic.Name, err)
 	}

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/typedbus/typedbus/transport"
 )
@@ -10,6 +11,7 @@ import (
 type broker struct {
 	topics sync.Map       // name to *topic: read at each publish, written once for each topic
 	timers sync.WaitGroup // the alarms that are set or ringing
+	away   atomic.Bool    // see Outage
 
 	mu     sync.Mutex // guards creating topics, and opening and leaving
 	count  int

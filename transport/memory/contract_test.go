@@ -17,6 +17,7 @@ func broker(t testing.TB) transporttest.Broker {
 		Open:     func() transport.Transport { return tr.Peer() },
 		Crash:    tr.Crash,
 		Stall:    tr.Stall,
+		Outage:   tr.Outage,
 		Position: func(_ transport.Topic, n int) string { return strconv.Itoa(n + 1) },
 		Stored:   tr.Stored,
 	}

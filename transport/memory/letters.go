@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,9 +96,9 @@ func (ls *letters) page(after uint64, limit int) (page []*transport.Letter) {
 }
 
 // withGroup calls f with a group that exists, under its lock.
-func (t *Transport) withGroup(topic transport.Topic, name string, f func(*group)) error {
-	if t.closed.Load() {
-		return transport.ErrClosed
+func (t *Transport) withGroup(ctx context.Context, topic transport.Topic, name string, f func(*group)) error {
+	if err := t.usable(ctx); err != nil {
+		return err
 	}
 	g := t.broker.group(topic.Name, name)
 	if g == nil {

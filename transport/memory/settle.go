@@ -41,6 +41,9 @@ func (s *subscription) settle(st *transport.Settlement) ([]stage, error) {
 	if s.closed || s.crashed {
 		return nil, transport.ErrClosed
 	}
+	if s.transport.broker.away.Load() {
+		return nil, errAway
+	}
 	if st.Delivery == nil {
 		return nil, errors.New("settlement without a delivery")
 	}

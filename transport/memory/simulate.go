@@ -1,25 +1,25 @@
 package memory
 
 import (
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
 )
 
+// errAway is what calls return during an outage.
+var errAway = errors.New("the broker is away, since a test called Outage: try again when it is back")
+
 // Crash makes a consumer die without a word, as if its process were killed: it settles nothing and receives nothing any
 // more (both return ErrClosed), its leases run out after the Lease of its group, and nobody is told. It is meant for tests.
 // A subscription of another transport, or one that is closed, is left alone.
 func (t *Transport) Crash(sub transport.Subscription) {
-	s, ok := sub.(*subscription)
-	if !ok {
-		return
+	if s, ok := sub.(*subscription); ok {
+		s.mute(func() { s.crashed = true })
+		s.transport.forget(s)
 	}
-	s.silence(func() {
-		s.crashed = true
-		s.group.leaveIdle(s)
-		s.rouse()
-	})
-	s.transport.forget(s)
 }
 
 // Stall keeps a consumer from giving signs of life, as if its process were suspended or cut off: it receives nothing, and
@@ -31,31 +31,72 @@ func (t *Transport) Stall(sub transport.Subscription) (resume func()) {
 	if !ok {
 		return func() {}
 	}
-	s.silence(func() {
-		s.stalled = true
-		s.group.leaveIdle(s)
-	})
-	return s.resume
+	s.mute(func() {})
+	return sync.OnceFunc(s.unmute)
 }
 
-func (s *subscription) silence(how func()) {
+// Outage makes the broker unreachable for all its transports until heal is called: calls fail, consumers that hold
+// deliveries are warned, and their leases run out. What was stored stays, and what is delayed becomes due meanwhile. It is
+// meant for tests. heal may be called more than once; during an outage Outage does nothing more.
+func (t *Transport) Outage() (heal func()) {
+	b := t.broker
+	if b.away.Swap(true) {
+		return func() {}
+	}
+	cut := b.subscriptions()
+	for _, s := range cut {
+		if s.mute(func() {}) && s.conf.Warn != nil {
+			s.conf.Warn(fmt.Errorf("memory: leases of %s on %s cannot be renewed: %w", s.group.name, s.group.topic.name, errAway))
+		}
+	}
+	return sync.OnceFunc(func() {
+		b.away.Store(false)
+		for _, s := range cut {
+			s.unmute()
+		}
+	})
+}
+
+func (b *broker) subscriptions() (all []*subscription) {
+	b.topics.Range(func(_, t any) bool {
+		for _, g := range t.(*topic).members() {
+			g.mu.Lock()
+			for s := range g.subs {
+				all = append(all, s)
+			}
+			g.mu.Unlock()
+		}
+		return true
+	})
+	return all
+}
+
+// mute ends a consumer's signs of life, one time more, and reports whether it holds anything.
+func (s *subscription) mute(how func()) (holds bool) {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.closed || s.crashed {
+		return false
+	}
+	how()
+	s.muted++
+	g.leaveIdle(s)
+	s.rouse()
+	s.alarm.set(time.Now().Add(s.conf.LeaseOrDefault()))
+	g.wakeOne()
+	return len(s.leases.held()) > 0
+}
+
+// unmute undoes one mute.
+func (s *subscription) unmute() {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
 	if s.closed || s.crashed {
 		return
 	}
-	how()
-	s.alarm.set(time.Now().Add(s.conf.LeaseOrDefault()))
-	s.group.wakeOne()
-}
-
-func (s *subscription) resume() {
-	s.group.mu.Lock()
-	defer s.group.mu.Unlock()
-	if s.closed || s.crashed || !s.stalled {
-		return
+	if s.muted--; s.muted == 0 {
+		s.alarm.clear()
+		s.rouse()
 	}
-	s.stalled = false
-	s.alarm.clear()
-	s.rouse()
 }

@@ -26,8 +26,8 @@ type subscription struct {
 	leases    leases
 	closed    bool
 	crashed   bool
-	stalled   bool
-	alarm     alarm // ends the leases of one that crashed or stalls
+	muted     int   // reasons why it gives no sign of life; see simulate.go
+	alarm     alarm // ends the leases of one that is muted
 	receiving bool
 	answered  time.Time
 }
@@ -71,10 +71,14 @@ func (s *subscription) takeOrWait(limit int) (got []*transport.Delivery, lost *t
 	if s.closed || s.crashed {
 		return nil, nil, transport.ErrClosed
 	}
-	s.receiving, s.answered = true, time.Now()
-	if s.stalled {
+	if s.transport.broker.away.Load() {
+		return nil, nil, errAway
+	}
+	s.receiving = true
+	if s.muted > 0 {
 		return nil, nil, nil
 	}
+	s.answered = time.Now()
 	if g.ready() == 0 {
 		g.joinIdle(s)
 		if g.ready() == 0 { // a publisher that came after the first look sees that this consumer waits
@@ -116,25 +120,33 @@ func (s *subscription) rouse() {
 func (s *subscription) LastRoundTrip() time.Time {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
-	if s.receiving && !s.closed && !s.crashed && !s.stalled {
+	if s.receiving && !s.closed && !s.crashed && s.muted == 0 {
 		return time.Now()
 	}
 	return s.answered
 }
 
-// Close gives back what was received and not settled. It does not wait, and returns nil. Afterwards Settle returns ErrClosed.
+// Close gives back what was received and not settled. It does not wait, and fails only during a simulated outage.
+// Afterwards Settle returns ErrClosed.
 func (s *subscription) Close(context.Context) error {
-	s.close()
 	s.transport.forget(s)
+	if err := s.close(); err != nil {
+		return fmt.Errorf("memory: close %s on %s: %w", s.group.name, s.group.topic.name, err)
+	}
 	return nil
 }
 
-func (s *subscription) close() {
+func (s *subscription) close() error {
 	g := s.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s.closed || s.crashed {
-		return
+		return nil
+	}
+	if s.transport.broker.away.Load() { // the broker cannot be told: its leases run out, as after a crash
+		s.crashed = true
+		s.rouse()
+		return errAway
 	}
 	s.closed = true
 	g.leaveIdle(s)
@@ -146,6 +158,7 @@ func (s *subscription) close() {
 	}
 	s.leases = leases{}
 	g.wakeOne()
+	return nil
 }
 
 // expire ends the leases of a consumer that gives no sign of life.
@@ -153,7 +166,7 @@ func (s *subscription) expire() {
 	g := s.group
 	g.mu.Lock()
 	s.alarm.clear()
-	if s.closed || !s.crashed && !s.stalled {
+	if s.closed || s.muted == 0 {
 		g.mu.Unlock()
 		return
 	}

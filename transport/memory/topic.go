@@ -88,14 +88,17 @@ func (t *topic) release() {
 
 // wake tells the groups that there may be something new.
 func (t *topic) wake() {
-	t.mu.Lock()
-	groups := t.groups
-	t.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range t.members() {
 		if g.waiting.Load() > 0 {
 			g.wake()
 		}
 	}
+}
+
+func (t *topic) members() []*group {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.groups
 }
 
 func (t *topic) group(name string) *group {
@@ -149,9 +152,8 @@ func (t *topic) position(start transport.Start) (uint64, error) {
 func (t *topic) stop() {
 	t.mu.Lock()
 	t.alarm.turnOff()
-	groups := t.groups
 	t.mu.Unlock()
-	for _, g := range groups {
+	for _, g := range t.members() {
 		g.stop()
 	}
 }

@@ -58,10 +58,7 @@ func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*tr
 }
 
 func (t *Transport) publish(ctx context.Context, topic transport.Topic, ms []*transport.Message) error {
-	if t.closed.Load() {
-		return transport.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := t.usable(ctx); err != nil {
 		return err
 	}
 	tp, err := t.broker.topic(topic.Name)
@@ -78,6 +75,17 @@ func (t *Transport) publish(ctx context.Context, topic transport.Topic, ms []*tr
 	return nil
 }
 
+// usable is why a call fails whatever it asks for, or nil.
+func (t *Transport) usable(ctx context.Context) error {
+	switch {
+	case t.closed.Load():
+		return transport.ErrClosed
+	case t.broker.away.Load():
+		return errAway
+	}
+	return ctx.Err()
+}
+
 // Subscribe joins a group. It never waits.
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g transport.Group) (transport.Subscription, error) {
 	s, err := t.subscribe(ctx, topic, g)
@@ -88,7 +96,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 }
 
 func (t *Transport) subscribe(ctx context.Context, topic transport.Topic, conf transport.Group) (*subscription, error) {
-	if err := ctx.Err(); err != nil {
+	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
 	if err := transport.CheckName("group", conf.Name); err != nil {

@@ -130,6 +130,19 @@ var messageClauses = []clause{
 		}
 	}},
 
+	{"message-time-delayed", "That of a message which NotBefore held back is when its time had come.", func(e *env) {
+		tr, t := e.open(), e.topic("a")
+		c := e.join(tr, t, "g")
+		e.publish(tr, t, "now")
+		first := c.one()
+		ms := messages("late")
+		ms[0].NotBefore = time.Now().Add(short)
+		e.publishAll(tr, t, ms)
+		if d := c.one(); d.Time.Sub(first.Time) < short-2*e.slack() {
+			e.broken("a message that was held back for %s has a Time %s after that of one before it", short, d.Time.Sub(first.Time))
+		}
+	}},
+
 	{"message-own-copy", "Each group of a topic gets every message; within a group each message is leased to one consumer at a time, until that consumer settles it.", func(e *env) {
 		tr, t := e.open(), e.topic("a")
 		a, b := e.join(tr, t, "g1"), e.join(tr, t, "g2")

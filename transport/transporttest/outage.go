@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
@@ -14,16 +15,9 @@ const saysAway = "While the broker is away Receive returns such an error instead
 func (e *env) outage() (heal func()) {
 	e.Helper()
 	e.needs(e.broker.Outage != nil, "Outage")
-	heal = e.broker.Outage()
-	healed := false
-	once := func() {
-		if !healed {
-			healed = true
-			heal()
-		}
-	}
-	e.Cleanup(once)
-	return once
+	heal = sync.OnceFunc(e.broker.Outage())
+	e.Cleanup(heal)
+	return heal
 }
 
 // recovers receives until it has n deliveries, passing over errors.
@@ -58,9 +52,7 @@ var outageClauses = []clause{
 		}
 		heal()
 		e.eventually("Publish did not work again", func() bool { return tr.Publish(e.Context(), t, messages("after")) == nil })
-		for range 1 {
-			c.done(c.recovers(1)...)
-		}
+		c.done(c.recovers(1)...)
 	}},
 
 	{"outage-publish", "A message whose outcome is stored or not stored is exactly that; Publish never repeats one by itself.", func(e *env) {
@@ -127,6 +119,25 @@ var outageClauses = []clause{
 		c.counts(d, 2, 0)
 	}},
 
+	{"outage-warns", "Warn, if not nil, is called with what an operator should know and no call returns: a [*LossError], or that leases cannot be renewed.", func(e *env) {
+		c := warnedOf(e)
+		if len(c.warned) == 0 {
+			e.broken("the broker was away for four leases, and nobody was warned")
+		}
+	}},
+
+	{"outage-warns-once", "It says so once per event, not once per try.", func(e *env) {
+		c := warnedOf(e)
+		seen := map[string]bool{}
+		for len(c.warned) > 0 {
+			text := (<-c.warned).Error()
+			if seen[text] {
+				e.broken("it was called twice with: %s", text)
+			}
+			seen[text] = true
+		}
+	}},
+
 	{"outage-close", "If the broker cannot be reached Close returns an error, and the leases run out by themselves.", func(e *env) {
 		tr, other, t := e.open(), e.open(), e.topic("a")
 		c := e.joinLeased(tr, t, "g")
@@ -149,4 +160,18 @@ var outageClauses = []clause{
 			e.broken("%q came", d.Body)
 		}
 	}},
+}
+
+// warnedOf has a consumer hold a delivery through an outage of four leases.
+func warnedOf(e *env) *consumer {
+	e.Helper()
+	tr, t := e.open(), e.topic("a")
+	c := e.joinLeased(tr, t, "g")
+	e.publish(tr, t, "a")
+	c.one()
+	heal := e.outage()
+	e.wait(4 * e.h.Lease)
+	heal()
+	c.recovers(1)
+	return c
 }
