@@ -26,58 +26,54 @@ type heldSet struct {
 	byKey   map[string]*held
 	lost    lostReceipts
 	serial  uint64
-	keeping bool // the keeper of leases runs
-	over    bool // released: nothing is held any more
+	keeping bool            // the keeper of leases runs
+	over    bool            // released: nothing is held any more
+	still   <-chan struct{} // for tests: the keeper waits until it is closed
 }
 
 func (hs *heldSet) init() { hs.byKey = map[string]*held{} }
 
 // hold adds entries and returns those that were not held. A claim also brings what is held, when renewing was late: it goes on
-// with the delivery count it has now.
+// with the delivery count it has now, or, if its lease had run out, is lost and comes again.
 func (s *subscription) hold(es []entry) (fresh []*held) {
 	now := time.Now()
 	hs := &s.held
 	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	if hs.over {
-		return nil
-	}
+	var lost []*transport.Delivery
 	for _, e := range es {
-		if h := hs.byKey[e.key()]; h != nil {
+		h := hs.byKey[e.key()]
+		if h != nil && elapsed(h.since, now) < s.lease {
 			h.count, h.since = e.count, now
 			continue
 		}
-		hs.serial++
-		h := &held{entry: e, since: now, Delivery: s.delivery(&e, e.key()+"."+strconv.FormatUint(hs.serial, 36))}
-		hs.byKey[e.key()] = h
-		fresh = append(fresh, h)
+		lost = hs.drop(lost, h)
+		fresh = append(fresh, s.holdOne(e, now))
 	}
 	if len(hs.byKey) > 0 && !hs.keeping {
 		hs.keeping = true
 		s.wg.Go(s.keepLeases)
 	}
+	hs.mu.Unlock()
+	s.tellLost(lost)
 	return fresh
 }
 
-// snapshot returns what is held. Others may end any of it meanwhile.
-func (hs *heldSet) snapshot() []*held {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	all := make([]*held, 0, len(hs.byKey))
-	for _, h := range hs.byKey {
-		all = append(all, h)
-	}
-	return all
+// holdOne adds an entry. The lock is taken.
+func (s *subscription) holdOne(e entry, now time.Time) *held {
+	s.held.serial++
+	h := &held{entry: e, since: now, Delivery: s.delivery(&e, e.key()+"."+strconv.FormatUint(s.held.serial, 36))}
+	s.held.byKey[e.key()] = h
+	return h
 }
 
 // idleKeeper returns true, and that the keeper has ended, if nothing is held.
-func (hs *heldSet) idleKeeper() bool {
+func (hs *heldSet) idleKeeper() (idle bool, still <-chan struct{}) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if len(hs.byKey) == 0 {
 		hs.keeping = false
 	}
-	return !hs.keeping
+	return !hs.keeping, hs.still
 }
 
 // holds says whether h is held still.
@@ -123,21 +119,31 @@ func (hs *heldSet) hand(hold []*held) []*transport.Delivery {
 
 // lose takes out what is not ours any more and tells the group, once each.
 func (s *subscription) lose(hold ...*held) {
-	var tell []*transport.Delivery
+	var lost []*transport.Delivery
 	s.held.mu.Lock()
 	for _, h := range hold {
-		if !s.held.holds(h) {
-			continue
-		}
-		delete(s.held.byKey, h.key())
-		s.held.lost.add(h.Receipt)
-		if h.handed {
-			tell = append(tell, h.Delivery)
-		}
+		lost = s.held.drop(lost, h)
 	}
 	s.held.mu.Unlock()
+	s.tellLost(lost)
+}
+
+// drop takes out h, if it is held, and adds it to what is to be told. The lock is taken.
+func (hs *heldSet) drop(lost []*transport.Delivery, h *held) []*transport.Delivery {
+	if h == nil || !hs.holds(h) {
+		return lost
+	}
+	delete(hs.byKey, h.key())
+	hs.lost.add(h.Receipt)
+	if h.handed {
+		lost = append(lost, h.Delivery)
+	}
+	return lost
+}
+
+func (s *subscription) tellLost(lost []*transport.Delivery) {
 	if s.group.Lost != nil {
-		for _, d := range tell {
+		for _, d := range lost {
 			s.group.Lost(d)
 		}
 	}

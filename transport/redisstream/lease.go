@@ -23,19 +23,34 @@ func (s *subscription) keepLeases() {
 			return
 		case <-timer.C:
 		}
-		if s.held.idleKeeper() {
+		idle, still := s.held.idleKeeper()
+		if idle {
 			return
 		}
+		if still != nil {
+			select {
+			case <-s.lived.Done():
+				return
+			case <-still:
+			}
+		}
+		late := s.expire() // this process stood still for a lease: others may have had a message and be done with it
 		err := s.renew(s.lived)
-		switch {
-		case err == nil:
-			failing = false
-		case s.expire() && !failing:
+		if late = s.expire() || late; late && !failing {
 			failing = true
-			s.warn(fmt.Errorf("redisstream: the leases of %s could not be renewed for %v and are lost: %w", s.name(), s.lease, err))
+			s.warn(s.leasesLost(err))
+		} else if err == nil {
+			failing = false
 		}
 		timer.Reset(max(min(jittered(s.lease/3), s.untilExpiry()), time.Millisecond))
 	}
+}
+
+func (s *subscription) leasesLost(err error) error {
+	if err == nil {
+		err = errors.New("this process stood still: look for a suspended machine or too little CPU")
+	}
+	return fmt.Errorf("redisstream: leases of %s were not renewed for %v and are lost: %w", s.name(), s.lease, err)
 }
 
 // A claimOn is a lease as it was when it was about to be renewed.

@@ -45,23 +45,26 @@ func (s *subscription) Receive(ctx context.Context, limit int) ([]*transport.Del
 	defer func() { <-s.receiving }()
 	limit = max(limit, 1)
 	for {
+		if ds := s.takeBuffered(limit); len(ds) > 0 && s.ctx.Err() == nil {
+			return ds, nil
+		}
 		if err := s.ended(ctx); err != nil {
 			return nil, err
 		}
-		if ds := s.takeBuffered(limit); len(ds) > 0 {
-			return ds, nil
-		}
-		if err := s.step(ctx, limit); err != nil {
-			if end := s.ended(ctx); end != nil && len(s.reader.buffer) == 0 {
+		if err := s.step(ctx, limit); err != nil && len(s.reader.buffer) == 0 {
+			awaitDeadline(ctx, err)
+			if end := s.ended(ctx); end != nil {
 				return nil, end
 			}
-			if len(s.reader.buffer) == 0 {
-				return nil, s.t.clarify("receive "+s.name(), s.keys.stream, err)
-			}
+			return nil, s.t.clarify("receive "+s.name(), s.keys.stream, err)
 		}
-		if ds := s.takeBuffered(limit); len(ds) > 0 {
-			return ds, nil
-		}
+	}
+}
+
+// awaitDeadline lets ctx end if its deadline made err: connections notice it a moment earlier.
+func awaitDeadline(ctx context.Context, err error) {
+	if deadline, ok := ctx.Deadline(); ok && isTimeout(err) && time.Until(deadline) < 10*time.Millisecond {
+		<-ctx.Done()
 	}
 }
 

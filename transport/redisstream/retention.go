@@ -12,7 +12,7 @@ import (
 
 // How often a topic is tended, and its groups are rid of consumers that are gone.
 const (
-	tendTick     = 10 * time.Second
+	tendTick     = 5 * time.Second
 	tendTickIdle = 30 * time.Second // where nothing happens
 	reapTick     = 10 * time.Minute
 	reapIdle     = time.Hour

@@ -290,7 +290,6 @@ func (s *subscription) refused(e *ending) error {
 // release gives back what is held, for Close: as deferred until now, so that consumers that wait have it at once.
 func (s *subscription) release(ctx context.Context) error {
 	s.held.mu.Lock()
-	s.held.over = true
 	var es []*ending
 	for _, h := range s.held.byKey {
 		e := &ending{index: len(es), Settlement: &transport.Settlement{Delivery: h.Delivery, Verdict: transport.Deferred}}

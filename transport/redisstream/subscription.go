@@ -55,13 +55,17 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 		return nil, err
 	}
 	s := t.newSubscription(topic, g)
-	if err := s.join(ctx, true); err != nil {
-		s.die()
-		return nil, err
+	err := s.join(ctx, true)
+	if err == nil {
+		_, err = s.connect(ctx) // now, so that it is no part of the first Receive and its context
 	}
-	if !t.admit(s) {
+	if err == nil && !t.admit(s) {
+		err = transport.ErrClosed
+	}
+	if err != nil {
 		s.die()
-		return nil, transport.ErrClosed
+		s.link.shut()
+		return nil, t.clarify("subscribe to "+s.name(), s.keys.stream, err)
 	}
 	t.attend(s)
 	return s, nil

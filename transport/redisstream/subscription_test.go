@@ -195,10 +195,27 @@ func TestLaterIsOnTimeAndNeverEarly(t *testing.T) {
 	require.Less(t, time.Since(began), 550*time.Millisecond)
 }
 
-// crash ends a subscription as kill -9 ends a process.
+// crash ends a subscription as kill -9 ends a process: the server is told nothing.
 func (s *subscription) crash() {
-	s.die()
-	s.link.shut()
+	s.once.Do(func() {
+		s.die()
+		s.link.shut()
+		s.forget()
+	})
+}
+
+// stall stops renewing leases, as if the process were suspended.
+func (s *subscription) stall() (resume func()) {
+	still := make(chan struct{})
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	s.held.still = still
+	return sync.OnceFunc(func() {
+		s.held.mu.Lock()
+		defer s.held.mu.Unlock()
+		s.held.still = nil
+		close(still)
+	})
 }
 
 func TestCrashedConsumer(t *testing.T) {
