@@ -110,3 +110,54 @@ func (c *Cluster) ready(ctx context.Context, nodes int) error {
 	}
 	return nil
 }
+
+// MoveSlot moves the slot of key, with all its keys, from the node that has it to the next master.
+func (c *Cluster) MoveSlot(key string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	slot, err := c.Nodes[0].Client().ClusterKeySlot(ctx, key).Result()
+	check(c.t, err)
+	at := c.master(ctx, slot)
+	from, to := c.Nodes[at], c.Nodes[(at+1)%c.Masters]
+	fromID, toID := c.id(ctx, from), c.id(ctx, to)
+	check(c.t, to.Client().Do(ctx, "cluster", "setslot", slot, "importing", fromID).Err())
+	check(c.t, from.Client().Do(ctx, "cluster", "setslot", slot, "migrating", toID).Err())
+	host, port, _ := net.SplitHostPort(to.Addr)
+	for {
+		keys, err := from.Client().ClusterGetKeysInSlot(ctx, int(slot), 100).Result()
+		check(c.t, err)
+		if len(keys) == 0 {
+			break
+		}
+		for _, k := range keys {
+			check(c.t, from.Client().Do(ctx, "migrate", host, port, k, 0, 5000).Err())
+		}
+	}
+	check(c.t, to.Client().Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
+	check(c.t, from.Client().Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
+}
+
+func (c *Cluster) id(ctx context.Context, n *Server) string {
+	id, err := n.Client().Do(ctx, "cluster", "myid").Text()
+	check(c.t, err)
+	return id
+}
+
+// master is the index of the node that serves slot.
+func (c *Cluster) master(ctx context.Context, slot int64) int {
+	c.t.Helper()
+	ranges, err := c.Nodes[0].Client().ClusterSlots(ctx).Result()
+	check(c.t, err)
+	for _, r := range ranges {
+		if int64(r.Start) <= slot && slot <= int64(r.End) {
+			for i, n := range c.Nodes {
+				if n.Addr == r.Nodes[0].Addr {
+					return i
+				}
+			}
+		}
+	}
+	c.t.Fatalf("redistest: nobody serves slot %d", slot)
+	return 0
+}

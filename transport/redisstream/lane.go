@@ -229,14 +229,14 @@ func (l *lane) take(bs []*batch) []*batch {
 
 // send runs one pipeline, and a second one with what must be sent again.
 func (l *lane) send(bs []*batch) {
-	failed := l.exec(bs)
+	failed := l.exec(bs, func(b *batch, c *addCmd) bool { return !b.partly || c.again })
 	resend := false
 	for _, b := range bs {
 		b.partly = sendAgain(b)
 		resend = resend || b.partly
 	}
 	if resend {
-		failed = l.exec(bs)
+		failed = l.exec(bs, func(_ *batch, c *addCmd) bool { return c.again })
 	}
 	for _, b := range bs {
 		b.end(failed)
@@ -261,12 +261,11 @@ func sendAgain(b *batch) (any bool) {
 	return any
 }
 
-// exec runs the commands of bs; of those that were sent before, what must be sent again.
-func (l *lane) exec(bs []*batch) error {
+func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {
 	p := l.t.cmd.Pipeline()
 	for _, b := range bs {
 		for _, c := range b.cmds[:b.used] {
-			if !b.partly || c.again {
+			if which(b, c) {
 				p.Process(l.t.ctx, c)
 			}
 		}

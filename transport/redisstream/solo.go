@@ -18,14 +18,17 @@ type solo struct {
 
 	mu   sync.Mutex
 	turn uint64
-	conn *abortable // the newest; nil before the first
+	over bool       // the context of this turn has ended
+	conn *abortable // that was written to last; nil before the first
 }
 
 func newSolo(o *redis.Options) *solo {
 	s := &solo{}
 	c := cloneOptions(o)
 	c.ReadTimeout = again(o.ReadTimeout)
-	c.PoolSize = 1
+	// One connection is in use at a time. The pool is larger because go-redis gives up for a second after as many failed
+	// dials as the pool is large.
+	c.PoolSize, c.MaxIdleConns = 10, 1
 	dial := o.Dialer
 	c.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -63,23 +66,24 @@ func (s *solo) abortWith(ctx context.Context) (release func()) {
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.turn == turn && s.conn != nil { // a late call must not hit the next publisher
+		if s.turn != turn { // a late call must not hit the next publisher
+			return
+		}
+		s.over = true
+		if s.conn != nil {
 			s.conn.abort()
 		}
 	})
 	return func() {
 		stop()
 		s.mu.Lock()
-		s.turn++
+		s.turn, s.over = s.turn+1, false
 		s.mu.Unlock()
 	}
 }
 
 func (s *solo) adopt(conn net.Conn) net.Conn {
-	a := &abortable{Conn: conn}
-	s.mu.Lock()
-	s.conn = a
-	s.mu.Unlock()
+	a := &abortable{Conn: conn, owner: s}
 	if raw, ok := conn.(syscall.Conn); ok {
 		return &abortableSocket{a, raw}
 	}
@@ -89,9 +93,22 @@ func (s *solo) adopt(conn net.Conn) net.Conn {
 // abortable is a connection whose reads and writes can be ended for good, from another goroutine.
 type abortable struct {
 	net.Conn
+	owner *solo
 
 	mu      sync.Mutex
 	aborted bool
+}
+
+// Write makes it the one to abort.
+func (a *abortable) Write(b []byte) (int, error) {
+	a.owner.mu.Lock()
+	a.owner.conn = a
+	over := a.owner.over
+	a.owner.mu.Unlock()
+	if over {
+		a.abort()
+	}
+	return a.Conn.Write(b)
 }
 
 var longAgo = time.Unix(1, 0)
