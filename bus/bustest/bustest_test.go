@@ -86,10 +86,12 @@ type failing struct {
 	said []string
 }
 
-func (f *failing) Helper()                           {}
-func (f *failing) Cleanup(func())                    {}
-func (f *failing) Errorf(format string, args ...any) { f.said = append(f.said, fmt.Sprintf(format, args...)) }
-func (f *failing) FailNow()                          { runtime.Goexit() }
+func (f *failing) Helper()        {}
+func (f *failing) Cleanup(func()) {}
+func (f *failing) Errorf(format string, args ...any) {
+	f.said = append(f.said, fmt.Sprintf(format, args...))
+}
+func (f *failing) FailNow() { runtime.Goexit() }
 func (f *failing) Fatalf(format string, args ...any) {
 	f.Errorf(format, args...)
 	f.FailNow()
