@@ -27,6 +27,11 @@ func TestBadEntriesStopNothingAndAreKept(t *testing.T) {
 		{"id", "foreign", "ct", "application/x-foreign", "data", "x"},
 		{"id", "bomb", "ct", "application/msgpack", "data", "\xdd\xff\xff\xff\xff"},
 	}
+	many := []any{"id", "many fields"}
+	for i := range 10000 {
+		many = append(many, fmt.Sprint("field", i), "x")
+	}
+	bad = append(bad, many)
 	var log logLines
 	b := bus.New(tr, log.option())
 	got := &handled{at: map[int]time.Time{}}
