@@ -68,12 +68,24 @@ var answers = []answer{
 	{code: "NOAUTH", class: operator, says: "Redis wants a password: give one in the URL (redis://user:password@host) or the client's options"},
 	{code: "WRONGPASS", class: operator, says: "Redis refuses the user name or the password: correct them in the URL or the client's options"},
 	{code: "NOPERM", class: operator, says: "the user is not allowed to"},
-	{code: "ACL failure in script", class: operator, says: "the user is not allowed to"},
+	{code: scriptDenied, class: operator, says: "the user is not allowed to"},
+	{code: scriptDenied70, class: operator, says: "the user is not allowed to"},
 	{code: "WRONGTYPE", class: operator, says: "a key has the wrong type"},
 	{code: "CROSSSLOT", class: operator, says: "the keys are in different slots"},
 	{code: "unknown command", class: operator, says: "this server does not know the command: it is too old, or a proxy or provider disables it"},
 	{code: "This instance has cluster support disabled", class: operator,
 		says: "this Redis is not part of a Cluster: use a plain client, or a URL that begins with redis://"},
+}
+
+// How scripts say that the user lacks a right, since Redis 7.2 and before.
+const (
+	scriptDenied   = "ACL failure in script"
+	scriptDenied70 = "The user executing the script can't"
+)
+
+// isDenied says whether the user lacks a right.
+func isDenied(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, scriptDenied) || redis.HasErrorPrefix(err, scriptDenied70)
 }
 
 // answerOf finds what an error reply means, nil if err is none that is known.
@@ -118,7 +130,7 @@ func (t *Transport) clarify(op, key string, err error) error {
 	case a == nil:
 	case a.code == "WRONGTYPE":
 		text = t.wrongType(key, err)
-	case a.code == "NOPERM" || a.code == "ACL failure in script":
+	case isDenied(err):
 		text = denied(err, key)
 	case a.code == "unknown command":
 		cause = nil // its text repeats arguments

@@ -58,6 +58,8 @@ func consumeProbes(k groupKeys) []probe {
 		probe{"+xtrim", []any{"xtrim", k.stream, "minid", "0"}, "stream"},
 		probe{"+xgroup|create", []any{"xgroup", "create", k.stream, noGroup, "no-id"}, "stream"},
 		probe{"+xgroup|delconsumer", []any{"xgroup", "delconsumer", k.stream, noGroup, noConsumer}, "stream"},
+		probe{"+xgroup|setid", []any{"xgroup", "setid", k.stream, noGroup, "no-id"}, "stream"},
+		probe{"+xinfo|consumers", []any{"xinfo", "consumers", k.stream, noGroup}, "stream"},
 		probe{"+xinfo|stream", []any{"xinfo", "stream", k.stream}, "stream"},
 		probe{"+xinfo|groups", []any{"xinfo", "groups", k.stream}, "stream"},
 		probe{"+zrem", []any{"zrem", k.due, ""}, "own"},

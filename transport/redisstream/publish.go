@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/typedbus/typedbus/transport"
 )
 
@@ -145,7 +143,7 @@ func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, 
 		return context.Cause(ctx)
 	case t.ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = transport.ErrClosed
-	case redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ACL failure in script"):
+	case isDenied(err):
 		if all := t.denial(ctx, tg, delayed); all != nil {
 			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}
 		}
