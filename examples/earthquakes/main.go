@@ -4,6 +4,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,8 +60,6 @@ func run(ctx context.Context, out io.Writer, url, path string) error {
 	}
 	defer file.Close()
 
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	y := newTally(len(quakes), stop)
@@ -73,19 +72,19 @@ func run(ctx context.Context, out io.Writer, url, path string) error {
 	QuakeDetected.Subscribe(b, "archive", bus.Wrap(bus.Batched(100, 200*time.Millisecond, archive{file}.write), counted[Quake](y)))
 	QuakeAlert.Subscribe(b, "pager", bus.Wrap(page, counted[Alert](y)), bus.Redeliver(bus.Backoff{Min: 100 * time.Millisecond}))
 
+	var wg sync.WaitGroup
+	var publishErr error
 	wg.Go(func() { y.progress(ctx, out) })
-	published := make(chan error, 1)
 	wg.Go(func() {
-		err := QuakeDetected.PublishAll(ctx, b, quakes, bus.Header(runHeader, y.run))
-		if err != nil {
+		publishErr = QuakeDetected.PublishAll(ctx, b, quakes, bus.Header(runHeader, y.run))
+		if publishErr != nil {
 			stop()
 		}
-		published <- err
 	})
-	if err := b.Run(ctx); err != nil {
-		return err
-	}
-	if err := <-published; err != nil {
+	err = b.Run(ctx)
+	stop()
+	wg.Wait()
+	if err := errors.Join(err, publishErr); err != nil {
 		return err
 	}
 	figures.print(out)
