@@ -60,7 +60,7 @@ func run(ctx context.Context, out io.Writer, url, path string) error {
 	}
 	defer file.Close()
 
-	ctx, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
 	defer stop()
 	y := newTally(len(quakes), stop)
 	figures := networks{by: make(map[string]*network)}
@@ -74,14 +74,14 @@ func run(ctx context.Context, out io.Writer, url, path string) error {
 
 	var wg sync.WaitGroup
 	var publishErr error
-	wg.Go(func() { y.progress(ctx, out) })
+	wg.Go(func() { y.progress(running, out) })
 	wg.Go(func() {
 		publishErr = QuakeDetected.PublishAll(ctx, b, quakes, bus.Header(runHeader, y.run))
 		if publishErr != nil {
 			stop()
 		}
 	})
-	err = b.Run(ctx)
+	err = b.Run(running)
 	stop()
 	wg.Wait()
 	if err := errors.Join(err, publishErr); err != nil {
