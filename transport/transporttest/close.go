@@ -55,6 +55,7 @@ var closeClauses = []clause{
 		a.done(a.expect("a")...)
 		a.leave()
 		e.publish(tr, t, numbered("m", 20)...)
+		e.wait(short / 3) // for one who should have gone to take something
 		b.expect(numbered("m", 20)...)
 	}},
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ type env struct {
 	h      Harness
 	broker Broker
 	run    string // unique, so that a broker which outlives the run has no leftovers for the next one
+
+	background sync.WaitGroup // what the clause has started; waited for at its end
 }
 
 // short is a delay that can be told from none. Clauses wait for it.
@@ -157,12 +160,25 @@ func (e *env) joinAs(tr transport.Transport, t transport.Topic, g transport.Grou
 	return c
 }
 
+// receive calls Receive, and fails the clause if it does not return when its context ends.
+func (c *consumer) receive(ctx context.Context, limit int) ([]*transport.Delivery, error) {
+	c.Helper()
+	got := receiveLater(c, ctx, limit)
+	select {
+	case r := <-got:
+		return r.ds, r.err
+	case <-ctx.Done():
+	}
+	r := c.outcome(got)
+	return r.ds, r.err
+}
+
 // some receives at least one delivery and at most limit.
 func (c *consumer) some(limit int) []*transport.Delivery {
 	c.Helper()
 	ctx, cancel := c.patient()
 	defer cancel()
-	ds, err := c.Receive(ctx, limit)
+	ds, err := c.receive(ctx, limit)
 	switch {
 	case err != nil:
 		c.broken("nothing was received in %s: %v", c.h.Patience, err)
@@ -203,7 +219,7 @@ func (c *consumer) silent() {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), c.h.Quiet)
 	defer cancel()
-	ds, err := c.Receive(ctx, 10)
+	ds, err := c.receive(ctx, 10)
 	if len(ds) > 0 {
 		c.broken("something came that should not: %s", describe(ds))
 	}

@@ -111,11 +111,14 @@ type clause struct {
 
 func (c clause) run(t testing.TB, h Harness) {
 	t.Helper()
+	e := &env{TB: t, clause: c, h: h, run: transport.NewID()}
+	t.Cleanup(e.background.Wait) // registered first, so that transports are closed before
 	b := h.Broker(t)
 	if b.Open == nil || b.Crash == nil {
 		t.Fatal("transporttest: Broker: Open and Crash are required: set both")
 	}
-	c.check(&env{TB: t, clause: c, h: h, broker: b, run: transport.NewID()})
+	e.broker = b
+	c.check(e)
 }
 
 // clauses is the whole suite, in the order of the contract.

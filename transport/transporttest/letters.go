@@ -102,7 +102,7 @@ var letterClauses = []clause{
 		g := &graveyard{c, tr, q, t}
 		wants := awkward()
 		for _, want := range wants {
-			e.publishAll(tr, t, []*transport.Message{want})
+			e.publishAll(tr, t, []*transport.Message{want.Clone()})
 			d := c.one()
 			scribble(d.Message)
 			c.failed(d, 0)

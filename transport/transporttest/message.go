@@ -74,9 +74,10 @@ var messageClauses = []clause{
 	{"message-headers", "Names are 1 to 128 printable ASCII characters without spaces; values are any bytes.", func(e *env) {
 		eachWay(e, func(got, want *transport.Message) {
 			e.Helper()
-			for _, h := range got.Headers {
-				if v, ok := want.Headers.Lookup(h.Name); !ok || v != h.Value {
-					e.broken("header %.40q came as %.60q; it was %.60q", h.Name, h.Value, v)
+			for _, name := range names(got.Headers, want.Headers) {
+				g, came := got.Headers.Lookup(name)
+				if w, was := want.Headers.Lookup(name); g != w || came != was {
+					e.broken("header %.40q came as %.60q (%t); it was %.60q (%t)", name, g, came, w, was)
 				}
 			}
 		})
@@ -147,7 +148,7 @@ var messageClauses = []clause{
 		tr, t := e.open(), e.topic("a")
 		a, b := e.join(tr, t, "g1"), e.join(tr, t, "g2")
 		want := &transport.Message{ID: "i", Key: "k", Headers: transport.Headers{{Name: "h", Value: "v"}}, Body: []byte("body")}
-		e.publishAll(tr, t, []*transport.Message{want})
+		e.publishAll(tr, t, []*transport.Message{want.Clone()})
 		d := a.one()
 		scribble(d.Message)
 		e.same(b.one().Message, want)
@@ -167,4 +168,13 @@ func scribble(m *transport.Message) {
 	m.Headers.Set("more", "x")
 	copy(m.Body, "XXXXXXXX")
 	m.Body = append(m.Body, "more"...)
+}
+
+func names(all ...transport.Headers) (names []string) {
+	for _, hs := range all {
+		for _, h := range hs {
+			names = append(names, h.Name)
+		}
+	}
+	return names
 }

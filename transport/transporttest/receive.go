@@ -117,14 +117,7 @@ var receiveClauses = []clause{
 		c := e.join(tr, t, "g")
 		want := numbered("m", 120)
 		published := make(chan error, 1)
-		go func() {
-			var errs []error
-			for i, body := range want {
-				errs = append(errs, tr.Publish(e.Context(), t, messages(body)))
-				<-time.After(time.Duration(i%4) * time.Millisecond)
-			}
-			published <- errors.Join(errs...)
-		}()
+		e.background.Go(func() { published <- e.trickle(tr, t, want) })
 		got := map[string]int{}
 		for i, end := 0, time.Now().Add(e.h.Patience); len(got) < len(want); i++ {
 			if time.Now().After(end) {
@@ -202,11 +195,25 @@ type received struct {
 // receiveLater calls Receive in the background.
 func receiveLater(c *consumer, ctx context.Context, limit int) <-chan received {
 	got := make(chan received, 1)
-	go func() {
+	c.background.Go(func() {
 		ds, err := c.Receive(ctx, limit)
 		got <- received{ds, err}
-	}()
+	})
 	return got
+}
+
+// trickle publishes one message after the other, with short breaks.
+func (e *env) trickle(tr transport.Transport, t transport.Topic, bodies []string) error {
+	for i, body := range bodies {
+		if err := tr.Publish(e.Context(), t, messages(body)); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(i%4) * time.Millisecond):
+		case <-e.Context().Done():
+		}
+	}
+	return nil
 }
 
 // outcome waits for a Receive to return.

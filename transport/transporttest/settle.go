@@ -59,8 +59,8 @@ var settleClauses = []clause{
 		tr, t := e.open(), e.topic("a")
 		c := e.join(tr, t, "g")
 		e.publish(tr, t, "slow", "a", "b")
-		c.failed(c.one(), 2*short)
-		at := time.Now()
+		d, at := c.one(), time.Now()
+		c.failed(d, 6*short)
 		c.done(c.expect("a", "b")...)
 		if took := time.Since(at); e.h.Bubble && took > 0 {
 			e.broken("the next messages came %s later, though they could come at once", took)

@@ -1,0 +1,181 @@
+package transporttest
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+	"github.com/typedbus/typedbus/transport/memory"
+)
+
+// broken is a good transport that a fault makes a bad one. A function that is nil leaves its part good.
+type broken struct {
+	*memory.Transport
+	fault *fault
+}
+
+type brokenSub struct {
+	transport.Subscription
+	tr    *broken
+	fault *fault
+	topic transport.Topic
+	group transport.Group
+
+	joined context.Context // that of Subscribe
+}
+
+// A fault is a way to break the contract, and the clauses that must notice it.
+type fault struct {
+	name    string
+	caught  string // names of clauses, with spaces between
+	publish func(b *broken, ctx context.Context, t transport.Topic, ms []*transport.Message) error
+	join    func(t *transport.Topic, g *transport.Group)
+	receive func(s *brokenSub, ctx context.Context, limit int) ([]*transport.Delivery, error)
+	settle  func(s *brokenSub, ctx context.Context, ss []transport.Settlement) error
+	close   func(s *brokenSub, ctx context.Context) error
+	end     func(b *broken) error
+	letters func(ls []*transport.Letter) []*transport.Letter
+	replay  func(b *broken, ctx context.Context, t transport.Topic, group string, ids []string) (int, error)
+	discard func(b *broken, ctx context.Context, t transport.Topic, group string, ids []string) (int, error)
+	lag     func(lag *transport.Lag, err *error)
+	pulse   func(s *brokenSub, at time.Time) time.Time
+}
+
+func (b *broken) Publish(ctx context.Context, t transport.Topic, ms []*transport.Message) error {
+	if b.fault.publish != nil {
+		return b.fault.publish(b, ctx, t, ms)
+	}
+	return b.Transport.Publish(ctx, t, ms)
+}
+
+func (b *broken) Subscribe(ctx context.Context, t transport.Topic, g transport.Group) (transport.Subscription, error) {
+	if b.fault.join != nil {
+		b.fault.join(&t, &g)
+	}
+	sub, err := b.Transport.Subscribe(ctx, t, g)
+	return &brokenSub{sub, b, b.fault, t, g, ctx}, err
+}
+
+func (b *broken) Close() error {
+	if b.fault.end != nil {
+		return b.fault.end(b)
+	}
+	return b.Transport.Close()
+}
+
+func (b *broken) Letters(ctx context.Context, t transport.Topic, group, after string, limit int) ([]*transport.Letter, error) {
+	ls, err := b.Transport.Letters(ctx, t, group, after, limit)
+	if b.fault.letters != nil {
+		ls = b.fault.letters(ls)
+	}
+	return ls, err
+}
+
+func (b *broken) Replay(ctx context.Context, t transport.Topic, group string, ids ...string) (int, error) {
+	if b.fault.replay != nil {
+		return b.fault.replay(b, ctx, t, group, ids)
+	}
+	return b.Transport.Replay(ctx, t, group, ids...)
+}
+
+func (b *broken) Discard(ctx context.Context, t transport.Topic, group string, ids ...string) (int, error) {
+	if b.fault.discard != nil {
+		return b.fault.discard(b, ctx, t, group, ids)
+	}
+	return b.Transport.Discard(ctx, t, group, ids...)
+}
+
+func (b *broken) Lag(ctx context.Context, t transport.Topic, group string) (transport.Lag, error) {
+	lag, err := b.Transport.Lag(ctx, t, group)
+	if b.fault.lag != nil {
+		b.fault.lag(&lag, &err)
+	}
+	return lag, err
+}
+
+func (s *brokenSub) Receive(ctx context.Context, limit int) ([]*transport.Delivery, error) {
+	if s.fault.receive != nil {
+		return s.fault.receive(s, ctx, limit)
+	}
+	return s.Subscription.Receive(ctx, limit)
+}
+
+func (s *brokenSub) Settle(ctx context.Context, ss []transport.Settlement) error {
+	if s.fault.settle != nil {
+		return s.fault.settle(s, ctx, ss)
+	}
+	return s.Subscription.Settle(ctx, ss)
+}
+
+func (s *brokenSub) Close(ctx context.Context) error {
+	if s.fault.close != nil {
+		return s.fault.close(s, ctx)
+	}
+	return s.Subscription.Close(ctx)
+}
+
+func (s *brokenSub) LastRoundTrip() time.Time {
+	at := s.Subscription.(transport.Pulse).LastRoundTrip()
+	if s.fault.pulse != nil {
+		return s.fault.pulse(s, at)
+	}
+	return at
+}
+
+// harnessOf is the harness of the memory transport with a fault.
+func harnessOf(f *fault) Harness {
+	return Harness{Bubble: true, Lease: 30 * time.Second, Patience: 10 * time.Minute, Broker: func(t testing.TB) Broker {
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		return Broker{
+			Open:     func() transport.Transport { return &broken{tr.Peer(), f} },
+			Crash:    func(s transport.Subscription) { tr.Crash(s.(*brokenSub).Subscription) },
+			Stall:    func(s transport.Subscription) func() { return tr.Stall(s.(*brokenSub).Subscription) },
+			Outage:   tr.Outage,
+			Position: func(_ transport.Topic, n int) string { return strconv.Itoa(n + 1) },
+		}
+	}}.withDefaults()
+}
+
+// TestSuiteCatchesFaults proves the suite: each fault is noticed by the clauses that are about it.
+func TestSuiteCatchesFaults(t *testing.T) {
+	caught := map[string]bool{}
+	for i := range faults {
+		f := &faults[i]
+		t.Run(f.name, func(t *testing.T) {
+			var by []string
+			for _, c := range clauses() {
+				if r := record(t, c, harnessOf(f)); r.failed {
+					by = append(by, c.name)
+					caught[c.name] = true
+					if !strings.Contains(r.text.String(), c.says) && !strings.Contains(r.text.String(), "panic") {
+						t.Errorf("%s failed without the sentence that is broken:\n%s", c.name, r.text.String())
+					}
+				}
+			}
+			for _, want := range strings.Fields(f.caught) {
+				if !slices.Contains(by, want) {
+					t.Errorf("clause %s does not notice it; these do: %v", want, by)
+				}
+			}
+		})
+	}
+	for _, c := range clauses() {
+		if !caught[c.name] && !strings.HasPrefix(c.name, "malformed") && !strings.HasPrefix(c.name, "soft-removes") {
+			t.Errorf("clause %s notices no fault at all: it may check nothing", c.name)
+		}
+	}
+}
+
+// TestSuitePassesGood is the counter-check: without a fault nothing fails.
+func TestSuitePassesGood(t *testing.T) {
+	for _, c := range clauses() {
+		if r := record(t, c, harnessOf(&fault{})); r.failed {
+			t.Errorf("clause %s: %s", c.name, r.text.String())
+		}
+	}
+}
