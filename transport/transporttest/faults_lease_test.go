@@ -90,7 +90,7 @@ var leaseFaults = []fault{
 	},
 	{
 		name: "never works again after it stalled", caught: "lost-goes-on",
-		receive: stallWhile(time.Minute, 1000*time.Hour),
+		receive: stallWhile(45*time.Second, 1000*time.Hour),
 	},
 	{
 		name: "does not release at Close", caught: "close-releases close-releases-to-a-waiting-one close-all",
