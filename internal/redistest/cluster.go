@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,14 +148,14 @@ func (c *Cluster) id(ctx context.Context, n *Server) string {
 // master is the index of the node that serves slot.
 func (c *Cluster) master(ctx context.Context, slot int64) int {
 	c.t.Helper()
-	ranges, err := c.Nodes[0].Client().ClusterSlots(ctx).Result()
-	check(c.t, err)
-	for _, r := range ranges {
-		if int64(r.Start) <= slot && slot <= int64(r.End) {
-			for i, n := range c.Nodes {
-				if n.Addr == r.Nodes[0].Addr {
-					return i
-				}
+	for i, n := range c.Nodes[:c.Masters] {
+		id := c.id(ctx, n)
+		shards, err := n.Client().ClusterShards(ctx).Result()
+		check(c.t, err)
+		for _, sh := range shards {
+			own := slices.ContainsFunc(sh.Nodes, func(o redis.Node) bool { return o.ID == id })
+			if own && slices.ContainsFunc(sh.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End }) {
+				return i
 			}
 		}
 	}

@@ -91,3 +91,16 @@ func TestEventuallyReturnsTheLastError(t *testing.T) {
 	last := errors.New("still not")
 	require.ErrorIs(t, Eventually(20*time.Millisecond, func(context.Context) error { return last }), last)
 }
+
+func TestMoveSlotMovesKeysAndSlot(t *testing.T) {
+	c := StartCluster(t, 2, 0)
+	cl := c.Client()
+	require.NoError(t, cl.Set(t.Context(), "k", "v", 0).Err())
+	before, err := cl.MasterForKey(t.Context(), "k")
+	require.NoError(t, err)
+	c.MoveSlot("k")
+	require.Equal(t, "v", cl.Get(t.Context(), "k").Val())
+	addr, moved := redis.IsMovedError(before.Get(t.Context(), "k").Err())
+	require.True(t, moved)
+	require.NotEqual(t, before.Options().Addr, addr)
+}

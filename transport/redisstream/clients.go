@@ -23,12 +23,12 @@ type clients struct {
 	leases redis.UniversalClient
 }
 
-// newClients refuses clients it cannot make its own connections from.
-func newClients(given redis.UniversalClient) (clients, error) {
+// newClients makes them for as long as ctx. It refuses clients it cannot make its own connections from.
+func newClients(ctx context.Context, given redis.UniversalClient) (clients, error) {
 	switch c := given.(type) {
 	case *redis.Client:
 		if c != nil {
-			return clients{newReadClients(c, nil), redis.NewClient(leaseOptions(c.Options()))}, nil
+			return clients{newReadClients(ctx, c, nil), redis.NewClient(leaseOptions(c.Options()))}, nil
 		}
 	case *redis.ClusterClient:
 		if c == nil {
@@ -39,7 +39,7 @@ func newClients(given redis.UniversalClient) (clients, error) {
 			return clients{}, errors.New("redisstream: the ClusterClient sends reads to replicas, which lag behind: " +
 				"leave ReadOnly, RouteByLatency and RouteRandomly out of its options")
 		}
-		return clients{newReadClients(nil, c), redis.NewClusterClient(clusterLeaseOptions(o))}, nil
+		return clients{newReadClients(ctx, nil, c), redis.NewClusterClient(clusterLeaseOptions(o))}, nil
 	case nil:
 	default:
 		return clients{}, fmt.Errorf("redisstream: cannot use a %T: give New a *redis.Client (also of Sentinel) or a *redis.ClusterClient", given)
@@ -122,6 +122,7 @@ func clusterLeaseOptions(o *redis.ClusterOptions) *redis.ClusterOptions {
 // readClients makes the connections of blocking reads. Each is a client of its own with one connection, so that reads that
 // wait take nothing from commands (a shared pool starves acknowledgements) and closing one ends its read at once.
 type readClients struct {
+	ctx     context.Context      // ends with the transport
 	single  *redis.Client        // the command client; nil on a Cluster
 	cluster *redis.ClusterClient // the command client; nil elsewhere
 
@@ -130,8 +131,8 @@ type readClients struct {
 	closed bool
 }
 
-func newReadClients(single *redis.Client, cluster *redis.ClusterClient) *readClients {
-	return &readClients{single: single, cluster: cluster, open: map[*readConn]struct{}{}}
+func newReadClients(ctx context.Context, single *redis.Client, cluster *redis.ClusterClient) *readClients {
+	return &readClients{ctx: ctx, single: single, cluster: cluster, open: map[*readConn]struct{}{}}
 }
 
 // A readConn is one connection for blocking reads of one stream. It never reconnects and never re-sends: after an error other
@@ -214,6 +215,6 @@ func (c *readConn) close() {
 	}
 	c.client.Close()
 	if c.owner.cluster != nil {
-		c.owner.cluster.ReloadState(context.Background())
+		c.owner.cluster.ReloadState(c.owner.ctx)
 	}
 }

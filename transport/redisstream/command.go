@@ -17,6 +17,7 @@ import (
 // A target is where the messages of a topic go.
 type target struct {
 	keys
+	ctx   context.Context // of commands, which must have one and do not use it
 	topic string
 	mp    *Mapping
 
@@ -26,8 +27,8 @@ type target struct {
 	turns atomic.Uint32                      // which of two hard bounds the next XADD enforces
 }
 
-func newTarget(topic string, k keys, mp *Mapping) *target {
-	return &target{keys: k, topic: topic, mp: mp, key: k.stream}
+func newTarget(ctx context.Context, topic string, k keys, mp *Mapping) *target {
+	return &target{keys: k, ctx: ctx, topic: topic, mp: mp, key: k.stream}
 }
 
 // maxNames bounds the cache of field names; a producer with more has odd headers, and pays for joining them.
@@ -133,10 +134,9 @@ var (
 	argApprox any = "~"
 )
 
-// newAdd makes an empty XADD for tg. go-redis routes it by the arguments it is made with, and sends those of Args. The context of
-// a command is not used, that of its pipeline is.
+// newAdd makes an empty XADD for tg. go-redis routes it by the arguments it is made with, and sends those of Args.
 func newAdd(tg *target) *addCmd {
-	return &addCmd{StringCmd: redis.NewStringCmd(context.TODO(), argXADD, tg.key)}
+	return &addCmd{StringCmd: redis.NewStringCmd(tg.ctx, argXADD, tg.key)}
 }
 
 // xadd makes c store m. now is the server's clock.
@@ -178,7 +178,7 @@ func (c *addCmd) later(tg *target, m *transport.Message) {
 }
 
 func newLater(tg *target) *addCmd {
-	return &addCmd{StringCmd: redis.NewStringCmd(context.TODO(), "evalsha", duePut.Hash(), 2, tg.due)}
+	return &addCmd{StringCmd: redis.NewStringCmd(tg.ctx, "evalsha", duePut.Hash(), 2, tg.due)}
 }
 
 // inFull turns EVALSHA into EVAL, for a server that does not know the script.

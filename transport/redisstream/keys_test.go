@@ -45,7 +45,7 @@ const nameRule = `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`
 // allKeys are those of a topic and two groups, by what they are.
 func allKeys(prefix, topic string, groups ...string) map[string]string {
 	k := topicKeys(prefix, topic)
-	all := map[string]string{"stream": k.stream, "due": k.due, "due:body": k.dueBody, "outbox": k.outbox}
+	all := map[string]string{"stream": k.stream, "due": k.due, "due:body": k.dueBody, "outbox": k.outbox, "mark": k.mark("due")}
 	for _, name := range groups {
 		g := k.group(name)
 		for what, key := range map[string]string{"retry": g.retry, "due": g.groupDue, "due:body": g.groupDueBody, "dead": g.dead, "cursor": g.cursor} {

@@ -244,7 +244,7 @@ func (l *lane) send(bs []*batch) {
 }
 
 // sendAgain picks what the server did not do because it does not know the script, or no longer has the stream.
-func sendAgain(b *batch) (any bool) {
+func sendAgain(b *batch) (some bool) {
 	for _, c := range b.cmds[:b.used] {
 		err := c.Err()
 		_, moved := redis.IsMovedError(err)
@@ -255,10 +255,10 @@ func sendAgain(b *batch) (any bool) {
 		}
 		if c.again = unknown || moved || ask; c.again {
 			c.reset()
-			any = true
+			some = true
 		}
 	}
-	return any
+	return some
 }
 
 func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {

@@ -14,7 +14,7 @@ import (
 func (mp *Mapping) check() error {
 	var errs []error
 	if mp.Data == "" {
-		errs = append(errs, errors.New("Data is empty: name the field with the body"))
+		errs = append(errs, errors.New("its Data is empty: name the field with the body"))
 	}
 	seen := map[string]string{}
 	for _, f := range [][2]string{{"Data", mp.Data}, {"ID", mp.ID}, {"Key", mp.Key}, {"ContentType", mp.ContentType}} {
@@ -31,11 +31,11 @@ func (mp *Mapping) check() error {
 	}
 	for _, field := range slices.Sorted(maps.Keys(mp.Set)) {
 		if field == "" || mp.taken(field) {
-			errs = append(errs, fmt.Errorf("Set cannot set the field %.140q: the message does, or names like it are taken", field))
+			errs = append(errs, fmt.Errorf("its Set cannot set the field %.140q: the message does, or names like it are taken", field))
 		}
 	}
 	if strings.HasPrefix(mp.HeaderPrefix, ownPrefix) {
-		errs = append(errs, fmt.Errorf("HeaderPrefix begins with %q, which is taken", ownPrefix))
+		errs = append(errs, fmt.Errorf("its HeaderPrefix begins with %q, which is taken", ownPrefix))
 	}
 	return errors.Join(errs...)
 }

@@ -18,7 +18,7 @@ import (
 func New(client redis.UniversalClient, opts Options) *Transport {
 	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}}
 	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
-	c, err := newClients(client)
+	c, err := newClients(t.ctx, client)
 	t.reads, t.leases = c.reads, c.leases
 	t.err = errors.Join(opts.check(), err)
 	t.committer = newCommitter(t)

@@ -198,7 +198,7 @@ func TestWarnings(t *testing.T) {
 	}
 	tr, err = Open(bounded(t), "redis://"+fakeRedis(t, late), o)
 	require.NoError(t, err)
-	require.InDelta(t, -time.Hour, tr.serverNow().Sub(time.Now()), float64(2*time.Second))
+	require.InDelta(t, -time.Hour, time.Until(tr.serverNow()), float64(2*time.Second))
 	require.NoError(t, tr.Close())
 	require.Len(t, warns, 1)
 	require.Regexp(t, "^redisstream: the clocks of Redis and this host differ by 1h0m[01]s: synchronize them", warns[0])
@@ -217,7 +217,7 @@ func TestNewReportsBadOptionsAtFirstUse(t *testing.T) {
 		"replicas":     {client: redis.NewClusterClient(&redis.ClusterOptions{ReadOnly: true}), want: []string{"leave ReadOnly, RouteByLatency and RouteRandomly out"}},
 		"prefix":       {client: redis.NewClient(&redis.Options{}), opts: Options{Prefix: "{x}"}, want: []string{`bad Prefix "{x}"`}},
 		"glob":         {client: redis.NewClient(&redis.Options{}), opts: Options{Prefix: "x*"}, want: []string{"bad Prefix"}},
-		"all together": {opts: Options{Prefix: "{", Mappings: map[string]Mapping{"b d": {}, "x": {}}}, want: []string{"client is nil", "bad Prefix", `bad topic name "b d"`, `mapping of "x": Data is empty`}},
+		"all together": {opts: Options{Prefix: "{", Mappings: map[string]Mapping{"b d": {}, "x": {}}}, want: []string{"client is nil", "bad Prefix", `bad topic name "b d"`, `mapping of "x": its Data is empty`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := New(c.client, c.opts)

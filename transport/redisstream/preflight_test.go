@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/internal/redistest"
@@ -201,7 +202,7 @@ func TestPreflightTakesOneRoundTripOnce(t *testing.T) {
 	tr := producing(t, p.Addr, 0)
 	var wg sync.WaitGroup
 	for range 20 {
-		wg.Go(func() { require.NoError(t, tr.preflightConsumer(bounded(t), "orders", "g")) })
+		wg.Go(func() { assert.NoError(t, tr.preflightConsumer(bounded(t), "orders", "g")) })
 	}
 	wg.Wait()
 	var mu sync.Mutex

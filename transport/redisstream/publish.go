@@ -79,7 +79,7 @@ func (t *Transport) target(topic string) (*target, error) {
 	if err := transport.CheckName("topic", topic); err != nil {
 		return nil, fmt.Errorf("redisstream: %w", err)
 	}
-	return t.targets.add(topic, newTarget(topic, t.keys(topic), t.mapping(topic))), nil
+	return t.targets.add(topic, newTarget(t.ctx, topic, t.keys(topic), t.mapping(topic))), nil
 }
 
 // fitting is how many of ms go out together, at least one.

@@ -82,7 +82,7 @@ func TestBothEncodersAgree(t *testing.T) {
 	set := foreign
 	set.Set = map[string]string{"event_type": "order.placed", "meta_v": "1"}
 	for _, mp := range []*Mapping{&native, &foreign, &set, {Data: "payload"}} {
-		tg := newTarget("t", topicKeys("", "t"), mp)
+		tg := newTarget(t.Context(), "t", topicKeys("", "t"), mp)
 		c := newAdd(tg)
 		rapid.Check(t, func(t *rapid.T) {
 			m := drawMessage(t)
