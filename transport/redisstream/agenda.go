@@ -7,7 +7,7 @@ import (
 )
 
 // An agenda is when to look after each of many things. One goroutine of the transport does it, from the first of them until
-// the transport closes.
+// the transport closes. What would be due soon is looked after with what is due: many things in one round trip cost little.
 type agenda[K comparable] struct {
 	tick, idle time.Duration // how often: where something happens, and where nothing has for a while
 	first      time.Duration // how soon to begin
@@ -37,7 +37,9 @@ func (a *agenda[K]) disregard(k K) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if it := a.items[k]; it != nil {
-		it.users--
+		if it.users--; it.users <= 0 && !it.woken {
+			delete(a.items, k)
+		}
 	}
 }
 
@@ -126,8 +128,11 @@ func (a *agenda[K]) run(ctx context.Context) {
 func (a *agenda[K]) due(now time.Time) (due []K) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.earliest().After(now) {
+		return nil
+	}
 	for k, it := range a.items {
-		if !now.Before(it.at) {
+		if !it.at.After(now.Add(a.tick / 2)) {
 			it.at, it.woken = now.Add(jittered(it.tick)), false
 			due = append(due, k)
 		}
@@ -135,36 +140,44 @@ func (a *agenda[K]) due(now time.Time) (due []K) {
 	return due
 }
 
+// earliest is when the first thing is due, a minute from now if there is none. The lock is taken.
+func (a *agenda[K]) earliest() time.Time {
+	first := time.Now().Add(time.Minute)
+	for _, it := range a.items {
+		if it.at.Before(first) {
+			first = it.at
+		}
+	}
+	return first
+}
+
 // rest is how long there is nothing to do.
 func (a *agenda[K]) rest(now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	d := time.Minute
-	for _, it := range a.items {
-		d = min(d, it.at.Sub(now))
-	}
-	return max(d, time.Millisecond)
+	return max(a.earliest().Sub(now), time.Millisecond)
 }
 
 // agendas are what a transport looks after besides its subscriptions' own reads and leases.
 type agendas struct {
-	moves   agenda[move]   // mover.go: what waits for its time
-	tends   agenda[string] // retention.go: topics, by stream
-	outs    agenda[keys]   // outbox.go: staged messages on their way to another slot; on a Cluster only
+	moves   agenda[move]          // mover.go: what waits for its time
+	surveys agenda[*subscription] // survey.go: groups
+	tends   agenda[string]        // retention.go: topics, by stream
+	outs    agenda[keys]          // outbox.go: staged messages on their way to another slot; on a Cluster only
 	tending tending
 }
 
 func (t *Transport) initAgendas() {
-	t.moves.tick, t.moves.idle, t.moves.first, t.moves.do = moveTick, moveTickIdle, moveTick, t.move
-	t.tends.tick, t.tends.idle, t.tends.first, t.tends.do = tendTick, tendTickIdle, tendTick/2, t.tend
+	t.moves.tick, t.moves.idle, t.moves.first, t.moves.do = moveTick, moveTick, moveTick, t.move
+	t.surveys.tick, t.surveys.idle, t.surveys.first, t.surveys.do = surveyTick, surveyTick, surveyFirst, t.survey
+	t.tends.tick, t.tends.idle, t.tends.first, t.tends.do = tendTick, tendTickIdle, tendTick, t.tend
 	t.outs.tick, t.outs.idle, t.outs.first, t.outs.do = relayTick, relayTickIdle, relayTick, t.relay
 	t.onDelayed = t.delayed
 }
 
 // attend looks after what a subscription needs, until disregard.
 func (t *Transport) attend(s *subscription) {
-	t.moves.attend(t, s.keys.retryMove())
-	t.moves.attend(t, s.keys.topicMove())
+	t.surveys.attend(t, s)
 	t.tending.add(s)
 	t.tends.attend(t, s.keys.stream)
 	if t.reads.cluster != nil {
@@ -173,8 +186,7 @@ func (t *Transport) attend(s *subscription) {
 }
 
 func (t *Transport) disregard(s *subscription) {
-	t.moves.disregard(s.keys.retryMove())
-	t.moves.disregard(s.keys.topicMove())
+	t.surveys.disregard(s)
 	t.tends.disregard(s.keys.stream)
 	t.tending.remove(s)
 	if t.reads.cluster != nil {

@@ -24,6 +24,13 @@ func claimTick(lease time.Duration) time.Duration {
 	return min(max(lease/4, 100*time.Millisecond), 10*time.Second)
 }
 
+// alwaysClaims is the lease below which a consumer looks for messages of dead ones at each tick. With longer ones there is time
+// to find out first (survey.go) whether others hold anything.
+const alwaysClaims = 4 * time.Second
+
+// claims says whether there may be anything to take over.
+func (s *subscription) claims() bool { return s.lease < alwaysClaims || s.others.Load() }
+
 // claim takes over what has not been renewed for a lease, as much as there is room for (XAUTOCLAIM).
 func (s *subscription) claim(ctx context.Context, limit int) error {
 	r := &s.reader

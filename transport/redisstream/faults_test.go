@@ -188,7 +188,9 @@ func TestGroupIsMadeAgain(t *testing.T) {
 		"stream":       func(ctx context.Context, c *redis.Client) error { return c.Del(ctx, "orders").Err() },
 		"group":        func(ctx context.Context, c *redis.Client) error { return c.XGroupDestroy(ctx, "orders", "g").Err() },
 		"retry stream": func(ctx context.Context, c *redis.Client) error { return c.Del(ctx, "{orders}:g:retry").Err() },
-		"retry group":  func(ctx context.Context, c *redis.Client) error { return c.XGroupDestroy(ctx, "{orders}:g:retry", "g").Err() },
+		"retry group": func(ctx context.Context, c *redis.Client) error {
+			return c.XGroupDestroy(ctx, "{orders}:g:retry", "g").Err()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -464,11 +466,7 @@ func TestTrimmedUnread(t *testing.T) {
 	settle(t, s, transport.Done, 0, receive(t, s, 3)...)
 	es := b.client.XRange(t.Context(), "orders", "-", "+").Val()
 	b.client.XTrimMinID(t.Context(), "orders", es[7].ID) // of ten, three were read, and three are left
-	tend := func() {
-		e, topic, subs := b.tr.tending.get("orders")
-		_, _, err := b.tr.tendTopic(t.Context(), e, topic, subs)
-		require.NoError(t, err)
-	}
+	tend := func() { b.tr.tend(t.Context(), []string{"orders"}) }
 	tend()
 	tend()
 	require.Len(t, w.warns, 1)

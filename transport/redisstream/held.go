@@ -197,3 +197,10 @@ func receiptEntry(receipt string) (source, string) {
 	}
 	return source(key[0]), key[1:]
 }
+
+// size is how many are held.
+func (hs *heldSet) size() int {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return len(hs.byKey)
+}

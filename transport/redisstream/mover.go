@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // A move is a set of what waits for its time, its hash, and the stream where it goes. See due.go for the layout.
@@ -14,12 +12,11 @@ type move struct{ set, hash, stream string }
 func (k groupKeys) retryMove() move { return move{k.groupDue, k.groupDueBody, k.retry} }
 func (k keys) topicMove() move      { return move{k.due, k.dueBody, k.stream} }
 
-// How often a transport looks for what is due and nobody has woken it for: it wakes itself for what it scheduled, so looking
-// is for what processes that are gone have left.
+// moveTick is how often a transport looks at a set in which something waits, besides when the first of it is due. It knows of
+// such a set because it put something there, or because it found it when it looked (survey.go).
 const (
-	moveTick     = time.Second
-	moveTickIdle = 5 * time.Second
-	moveBatch    = 100
+	moveTick  = time.Second
+	moveBatch = 100
 )
 
 // delayed is told of delayed messages that were published; due is by the server's clock.
@@ -28,26 +25,18 @@ func (t *Transport) delayed(k keys, due time.Time) {
 }
 
 // move moves what is due in all of ms, in one round trip: on the server's clock, in a script, so that several processes move
-// it once.
+// it once. What does not happen now happens a tick later.
 func (t *Transport) move(ctx context.Context, ms []move) {
-	full := false
 	for len(ms) > 0 && ctx.Err() == nil {
-		pipe := t.cmd.Pipeline()
-		cmds := make([]*redis.Cmd, len(ms))
-		for i, m := range ms {
-			cmds[i] = scriptMove.command(ctx, full, []string{m.set, m.hash, m.stream}, moveBatch)
-			_ = pipe.Process(ctx, once{cmds[i]})
-		}
-		_, _ = pipe.Exec(ctx) // what does not happen now happens a tick later
-		var again []move
-		full = false
-		for i, m := range ms {
-			switch unknown := isNoScript(cmds[i].Err()); {
-			case unknown, t.moved(m, list(cmds[i].Val())):
-				again, full = append(again, m), full || unknown
+		var more []move
+		for i, cmd := range scriptMove.each(ctx, t.cmd, len(ms), func(i int) ([]string, []any) {
+			return []string{ms[i].set, ms[i].hash, ms[i].stream}, []any{moveBatch}
+		}) {
+			if t.moved(ms[i], list(cmd.Val())) {
+				more = append(more, ms[i])
 			}
 		}
-		ms = again
+		ms = more
 	}
 }
 

@@ -28,8 +28,9 @@ type reader struct {
 	trouble time.Time   // since when nothing is heard from the server; zero if all is well
 }
 
-// idleBlock is how long a read of a subscription lasts that has had nothing to do for a while.
-const idleBlock = 4 * time.Second
+// idleBlock is how long a read of a subscription lasts that has had nothing to do for a while. It is what an idle subscription
+// costs, and how long a connection that is half open goes unnoticed.
+const idleBlock = 8 * time.Second
 
 // Receive implements [transport.Subscription]: XREADGROUP on the topic's stream and the group's retry stream, on a connection
 // of its own, never re-sent. An answer that is lost strands what it brought, so after each error but the server's own the
@@ -95,7 +96,7 @@ func (s *subscription) step(ctx context.Context, limit int) error {
 		return s.rejoin(ctx)
 	case len(r.adoptAt) > 0 && !now.Before(r.adoptAt[0]):
 		return s.judge(s.adopt(ctx))
-	case !now.Before(r.claimAt):
+	case s.claims() && !now.Before(r.claimAt):
 		return s.judge(s.claim(ctx, limit))
 	case s.topic.Retention.Hard && !r.gapped:
 		return s.judge(s.lookForGaps(ctx))
@@ -106,9 +107,14 @@ func (s *subscription) step(ctx context.Context, limit int) error {
 // read waits for new entries.
 func (s *subscription) read(ctx context.Context, limit int) error {
 	block := s.blockTime(time.Now())
-	cmd := redis.NewXStreamSliceCmd(ctx, "xreadgroup", "group", s.group.Name, s.consumer, "count", limit,
-		"block", block.Milliseconds(), "streams", s.keys.stream, s.keys.retry, ">", ">")
-	err := s.do(ctx, func(ctx context.Context, c *readConn) error { return c.Process(ctx, once{cmd}) })
+	var streams []redis.XStream
+	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, block+readMargin)
+		defer cancel()
+		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{Group: s.group.Name, Consumer: s.consumer,
+			Streams: []string{s.keys.stream, s.keys.retry, ">", ">"}, Count: int64(limit), Block: block}).Result()
+		return err
+	})
 	if errors.Is(err, redis.Nil) {
 		s.reader.empty++
 		return nil
@@ -117,7 +123,7 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 		return err
 	}
 	s.reader.empty, s.reader.gapped = 0, false
-	s.take(s.entries(cmd.Val()))
+	s.take(s.entries(streams))
 	return nil
 }
 
@@ -128,7 +134,9 @@ func (s *subscription) blockTime(now time.Time) time.Duration {
 	if r.empty > 2 {
 		d = idleBlock
 	}
-	d = min(d, r.claimAt.Sub(now))
+	if s.claims() {
+		d = min(d, r.claimAt.Sub(now))
+	}
 	if len(r.adoptAt) > 0 {
 		d = min(d, r.adoptAt[0].Sub(now))
 	}

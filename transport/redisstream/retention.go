@@ -79,64 +79,71 @@ func (td *tending) get(stream string) (e *tended, topic transport.Topic, subs []
 	return e, e.topic, subs
 }
 
-// tend does what is due for topics. Only it touches when a topic is to be reaped, and whether it failed.
+// A tendJob is what is to be done for a topic.
+type tendJob struct {
+	*tended
+	topic transport.Topic
+	subs  []*subscription // one of each group
+}
+
+// tend does what is due for topics, in one round trip. Only it touches when a topic is to be reaped, and whether it failed.
 func (t *Transport) tend(ctx context.Context, streams []string) {
+	var jobs []tendJob
 	for _, stream := range streams {
-		e, topic, subs := t.tending.get(stream)
-		if e == nil {
-			t.tends.nothing(stream)
-			continue
+		if e, topic, subs := t.tending.get(stream); e != nil {
+			jobs = append(jobs, tendJob{e, topic, subs})
 		}
-		trimmed, changed, err := t.tendTopic(ctx, e, topic, subs)
-		switch {
-		case err != nil:
-		case trimmed > tendMost/2: // there is more than one step may remove
-			t.tends.next(stream, 100*time.Millisecond)
-		case trimmed > 0 || changed:
-			t.tends.next(stream, tendTick)
-		default:
-			t.tends.nothing(stream)
+	}
+	for i, cmd := range scriptTend.each(ctx, t.cmd, len(jobs), func(i int) ([]string, []any) { return jobs[i].script() }) {
+		j := jobs[i]
+		t.tendFailed(j, cmd.Err())
+		if cmd.Err() == nil {
+			t.tendedTopic(ctx, j, list(cmd.Val()))
 		}
 	}
 }
 
-// tendTopic returns how many entries it removed, and whether the groups have done anything since last time.
-func (t *Transport) tendTopic(
-	ctx context.Context, e *tended, topic transport.Topic, subs []*subscription,
-) (trimmed int64, changed bool, err error) {
+// script returns the keys and arguments of scripts/tend.lua.
+func (j *tendJob) script() ([]string, []any) {
 	var keep int64
 	var age time.Duration
-	if !topic.Retention.Hard { // hard bounds are kept by publishing
-		keep, age = topic.Retention.Limits()
+	if !j.topic.Retention.Hard { // hard bounds are kept by publishing
+		keep, age = j.topic.Retention.Limits()
 	}
-	keys, args := []string{e.keys.stream}, []any{keep, age.Milliseconds(), tendMost}
-	for _, s := range subs {
+	keys, args := []string{j.keys.stream}, []any{keep, age.Milliseconds(), tendMost}
+	for _, s := range j.subs {
 		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name)
 	}
-	reply, err := scriptTend.run(ctx, t.cmd, keys, args...)
-	t.tendFailed(e, err)
-	if err != nil {
-		return 0, false, err
-	}
-	r := list(reply)
-	for i, s := range subs {
-		g := list(at(list(at(r, 1)), i))
+	return keys, args
+}
+
+// tendedTopic reports what the script found, and plans the next look.
+func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
+	for i, s := range j.subs {
+		g := list(at(list(at(answer, 1)), i))
 		s.gap(g)
 		s.wentBack(text(at(g, 3)))
 	}
-	if !time.Now().Before(e.reapAt) {
-		e.reapAt = time.Now().Add(jittered(reapTick))
-		t.reap(ctx, subs)
+	if !time.Now().Before(j.reapAt) {
+		j.reapAt = time.Now().Add(jittered(reapTick))
+		t.reap(ctx, j.subs)
 	}
-	return number(at(r, 0)), number(at(r, 2)) == 1, nil
+	switch trimmed, changed := number(at(answer, 0)), number(at(answer, 2)) == 1; {
+	case trimmed > tendMost/2: // there is more than one step may remove
+		t.tends.next(j.keys.stream, 100*time.Millisecond)
+	case trimmed > 0 || changed:
+		t.tends.next(j.keys.stream, tendTick)
+	default:
+		t.tends.nothing(j.keys.stream)
+	}
 }
 
 // tendFailed reports that the server refuses, once until it does not.
-func (t *Transport) tendFailed(e *tended, err error) {
-	if err != nil && isAnswer(err) && !e.failed {
-		t.warn(t.clarify("retention of "+strings.TrimPrefix(e.keys.stream, t.opts.Prefix), e.keys.stream, err))
+func (t *Transport) tendFailed(j tendJob, err error) {
+	if err != nil && isAnswer(err) && !j.failed {
+		t.warn(t.clarify("retention of "+j.topic.Name, j.keys.stream, err))
 	}
-	e.failed = err != nil
+	j.failed = err != nil
 }
 
 // gap reports what was trimmed before the group read it, as the scripts gaps and tend return it.

@@ -37,6 +37,7 @@ var (
 	scriptLeave  = newScript("leave")
 	scriptSettle = newScript("settle")
 	scriptMove   = newScript("move")
+	scriptSurvey = newScript("survey")
 	scriptLag    = newScript("lag")
 	scriptReplay = newScript("replay")
 	scriptGaps   = newScript("gaps")
@@ -73,6 +74,26 @@ func (sc *script) run(ctx context.Context, c processor, keys []string, args ...a
 		_ = c.Process(ctx, once{cmd})
 	}
 	return cmd.Result()
+}
+
+// each runs the script n times in one round trip, each once, with the keys and arguments that of returns.
+func (sc *script) each(ctx context.Context, c redis.UniversalClient, n int, of func(i int) ([]string, []any)) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, n)
+	for _, full := range []bool{false, true} {
+		pipe := c.Pipeline()
+		for i := range cmds {
+			if full && !isNoScript(cmds[i].Err()) {
+				continue
+			}
+			keys, args := of(i)
+			cmds[i] = sc.command(ctx, full, keys, args...)
+			_ = pipe.Process(ctx, once{cmds[i]})
+		}
+		if pipe.Len() > 0 {
+			_, _ = pipe.Exec(ctx) // each command has its error
+		}
+	}
+	return cmds
 }
 
 func isNoScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }

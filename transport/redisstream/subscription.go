@@ -36,6 +36,7 @@ type subscription struct {
 	reader    reader        // receive.go
 	link      link          // link.go
 	lastTrip  atomic.Int64  // nanoseconds; see LastRoundTrip
+	others    atomic.Bool   // other consumers hold something; see survey.go
 
 	held     heldSet // held.go
 	settling gate    // calls of Settle under way
