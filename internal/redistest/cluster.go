@@ -25,12 +25,15 @@ type Cluster struct {
 
 const clusterSlots = 16384
 
+// noSyncDelay: a master waits 5 s for more replicas before it sends the first its data.
+const noSyncDelay = "--repl-diskless-sync-delay"
+
 // StartCluster runs masters servers, and replicas more for each of them, and waits until all of them serve the cluster.
 func StartCluster(t testing.TB, masters, replicas int, args ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, Masters: masters}
 	for range masters * (1 + replicas) {
-		own := []string{"--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "2000"}
+		own := []string{"--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "2000", noSyncDelay, "0"}
 		c.Nodes = append(c.Nodes, Start(t, append(own, args...)...))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)

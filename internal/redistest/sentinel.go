@@ -23,7 +23,7 @@ type Sentinel struct {
 // StartSentinel runs the three servers and waits until the sentinel knows the replica.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
-	s := &Sentinel{MasterName: "mymaster", Master: Start(t, args...)}
+	s := &Sentinel{MasterName: "mymaster", Master: Start(t, append([]string{noSyncDelay, "0"}, args...)...)}
 	host, port, _ := net.SplitHostPort(s.Master.Addr)
 	s.Replica = Start(t, append([]string{"--replicaof", host + " " + port}, args...)...)
 

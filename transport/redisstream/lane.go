@@ -136,6 +136,9 @@ func (l *lane) startAlone() bool {
 func (l *lane) alone(ctx context.Context, b *batch) (done bool) {
 	defer l.t.wg.Done()
 	b.failed = l.solo.send(ctx, b.cmds[:b.used])
+	if b.failed != nil && l.t.reads.cluster != nil {
+		l.t.reads.cluster.ReloadState(l.t.ctx) // it does not see the errors of other clients, and a failover is one
+	}
 	b.partly = sendAgain(b)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,8 +13,10 @@ import (
 // New makes a transport of a client that stays the caller's: [Transport.Close] does not close it. It must be a
 // *redis.Client, also one made by redis.NewFailoverClient, or a *redis.ClusterClient that does not send reads to replicas.
 //
-// The client carries what does not block; for blocking reads and for renewing leases New makes connections of its own from
-// the client's options. New connects to nothing. What is wrong with client or opts is reported by each use of the transport.
+// The client carries what does not block. For blocking reads (one connection a subscription), for renewing leases (up to two) and
+// for a publisher that is alone (one, on a Cluster one a node) the transport makes connections of its own from the client's
+// options; hooks added to the client do not see those. New connects to nothing. What is wrong with client or opts is reported
+// by each use of the transport.
 func New(client redis.UniversalClient, opts Options) *Transport {
 	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}}
 	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
