@@ -235,6 +235,7 @@ func (g *group) subscribe(t *Transport, conf transport.Group) *subscription {
 		name:  fmt.Sprintf("consumer-%d", g.made),
 		awake: make(chan struct{}, 1),
 	}
+	s.batch.sub = s
 	s.alarm = alarm{timers: &g.topic.broker.timers, ring: s.expire}
 	g.subs[s] = struct{}{}
 	return s

@@ -28,9 +28,6 @@ const (
 	ended                 // Done, Dead, or discarded
 )
 
-// pending says whether the item was delivered and not settled.
-func (it *item) pending() bool { return it.state == leased || it.state == returned }
-
 // A list is a doubly linked list of items.
 type list struct{ head, tail *item }
 
@@ -68,6 +65,11 @@ type queue struct {
 
 func (q *queue) push(it *item) {
 	it.state = q.state
+	if q.head > len(q.items)/2 { // half of it is past: move the rest down instead of growing
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	q.items = append(q.items, it)
 	q.live++
 }

@@ -10,11 +10,16 @@ import (
 
 // A lease is an item in the hands of a consumer.
 type lease struct {
+	leaseName
 	item     *item
 	delivery *transport.Delivery
-	number   uint64 // unique within the subscription, and rising; 0 marks a free slot
-	slot     int
 	lost     bool
+}
+
+// A leaseName is what a receipt says.
+type leaseName struct {
+	slot   int
+	number uint64 // unique within the subscription, and rising; 0 marks a free slot
 }
 
 // leases are what a subscription holds, found by the receipt "slot-number" without a map.
@@ -24,7 +29,7 @@ type leases struct {
 	count uint64
 }
 
-func (ls *leases) add(it *item, d *transport.Delivery) *lease {
+func (ls *leases) add(it *item, d *transport.Delivery) leaseName {
 	if len(ls.free) == 0 {
 		ls.free = append(ls.free, len(ls.slots))
 		ls.slots = append(ls.slots, lease{})
@@ -33,8 +38,9 @@ func (ls *leases) add(it *item, d *transport.Delivery) *lease {
 	slot := ls.free[last]
 	ls.free = ls.free[:last]
 	ls.count++
-	ls.slots[slot] = lease{item: it, delivery: d, number: ls.count, slot: slot}
-	return &ls.slots[slot]
+	name := leaseName{slot, ls.count}
+	ls.slots[slot] = lease{leaseName: name, item: it, delivery: d}
+	return name
 }
 
 // find returns the lease a receipt names, nil if it is settled. ok is false if no such receipt was ever given.

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
@@ -30,6 +31,9 @@ type subscription struct {
 	alarm     alarm // ends the leases of one that is muted
 	receiving bool
 	answered  time.Time
+
+	filling sync.Mutex // held while deliveries are filled, without the group's lock; taken before it
+	batch   batch
 }
 
 // Receive takes what is there, or waits for it.
@@ -56,17 +60,21 @@ func (s *subscription) Receive(ctx context.Context, limit int) ([]*transport.Del
 
 // take leases what is there, or else notes that this consumer waits.
 func (s *subscription) take(limit int) ([]*transport.Delivery, error) {
-	g := s.group
-	g.mu.Lock()
+	s.filling.Lock()
+	defer s.filling.Unlock()
+	s.group.mu.Lock()
 	got, lost, err := s.takeOrWait(limit)
-	g.mu.Unlock()
+	s.group.mu.Unlock()
 	if lost != nil && s.conf.Warn != nil {
 		s.conf.Warn(lost)
 	}
-	return got, err
+	if got == nil {
+		return nil, err
+	}
+	return got.fill(), nil
 }
 
-func (s *subscription) takeOrWait(limit int) (got []*transport.Delivery, lost *transport.LossError, err error) {
+func (s *subscription) takeOrWait(limit int) (got *batch, lost *transport.LossError, err error) {
 	g := s.group
 	if s.closed || s.crashed {
 		return nil, nil, transport.ErrClosed
@@ -86,11 +94,15 @@ func (s *subscription) takeOrWait(limit int) (got []*transport.Delivery, lost *t
 		}
 		g.leaveIdle(s)
 	}
-	b := newBatch(s, min(limit, g.ready()))
-	lost = g.take(b)
+	got = s.batch.begin(min(limit, g.ready()))
+	lost = g.take(got)
+	if len(got.deliveries) == 0 { // all of it was trimmed
+		got, _, err = s.takeOrWait(limit)
+		return got, lost, err
+	}
 	s.receiving = false
 	g.wakeOne()
-	return b.deliveries, lost, nil
+	return got, lost, nil
 }
 
 // giveUp stops waiting. A wake-up that has come meanwhile is passed on.
@@ -182,9 +194,12 @@ func (s *subscription) expire() {
 		delete(g.subs, s)
 	}
 	g.mu.Unlock()
+	if tell == nil {
+		return
+	}
+	s.filling.Lock() // so that they are whole
+	s.filling.Unlock()
 	for _, l := range held {
-		if tell != nil {
-			tell(l.delivery)
-		}
+		tell(l.delivery)
 	}
 }
