@@ -23,7 +23,7 @@ func (s *subscription) Settle(ctx context.Context, ss []transport.Settlement) er
 	}
 	defer s.settling.leave()
 	es := s.begin(ss, errs)
-	s.finish(ctx, es)
+	s.finish(ctx, s.t.cmd, es)
 	for _, e := range es {
 		errs[e.index] = e.err
 	}
@@ -130,13 +130,17 @@ func (s *subscription) check(st *transport.Settlement) ([]stagedWrite, error) {
 }
 
 // finish carries endings out and sets their errors.
-func (s *subscription) finish(ctx context.Context, es []*ending) {
+func (s *subscription) finish(ctx context.Context, c redis.UniversalClient, es []*ending) {
 	for todo := es; len(todo) > 0; {
-		s.send(ctx, todo)
+		s.send(ctx, c.Pipeline(), todo)
 		var again []*ending
 		for _, e := range todo {
-			if s.conclude(e) {
+			switch {
+			case !s.conclude(e):
+			case ctx.Err() == nil:
 				again = append(again, e)
+			case e.err == nil:
+				e.err = context.Cause(ctx)
 			}
 		}
 		todo = again
@@ -151,8 +155,7 @@ func (s *subscription) finish(ctx context.Context, es []*ending) {
 }
 
 // send makes one round trip.
-func (s *subscription) send(ctx context.Context, es []*ending) {
-	pipe := s.t.cmd.Pipeline()
+func (s *subscription) send(ctx context.Context, pipe redis.Pipeliner, es []*ending) {
 	acks := map[source][]*ending{}
 	for _, e := range es {
 		if e.plain() {
@@ -299,7 +302,7 @@ func (s *subscription) release(ctx context.Context) error {
 	s.held.mu.Unlock()
 	var errs []error
 	for first := 0; first < len(es); first += releaseBatch {
-		s.finish(ctx, es[first:min(first+releaseBatch, len(es))])
+		s.finish(ctx, s.t.leases, es[first:min(first+releaseBatch, len(es))])
 	}
 	for _, e := range es {
 		if e.err != nil && !errors.Is(e.err, transport.ErrLeaseLost) {

@@ -138,28 +138,36 @@ func (s *subscription) Close(ctx context.Context) error {
 	return s.closed
 }
 
+// close speaks to the server through the client of the leases: unlike the caller's it is sure to respect ctx.
 func (s *subscription) close(ctx context.Context) error {
 	s.stop()
 	defer s.forget()
-	if err := s.awaitIdle(ctx); err != nil {
-		return fmt.Errorf("redisstream: close %s: %w", s.name(), err)
-	}
-	err := s.adoptLast(ctx)
-	err = errors.Join(err, s.release(ctx))
+	err := s.awaitReceive(ctx)
 	if err == nil {
-		_, err = scriptLeave.run(ctx, s.t.cmd, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
+		err = s.settling.shut(ctx)
+	}
+	if err == nil {
+		err = s.adoptLast(ctx)
+	}
+	if err == nil {
+		err = s.release(ctx)
+	}
+	if err == nil {
+		_, err = scriptLeave.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
 	}
 	return s.t.clarify("close "+s.name(), s.keys.stream, err)
 }
 
-// awaitIdle waits until no Receive and no Settle is under way. No Receive begins after it.
-func (s *subscription) awaitIdle(ctx context.Context) error {
+// awaitReceive waits until no Receive is under way. None begins after it.
+func (s *subscription) awaitReceive(ctx context.Context) error {
 	select {
 	case s.receiving <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
-	return s.settling.shut(ctx)
+	s.link.shut() // ends it at once, or, while it connects, within connectTimeout
+	s.receiving <- struct{}{}
+	return ctx.Err()
 }
 
 // forget ends what the subscription has running here.

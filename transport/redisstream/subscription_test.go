@@ -31,6 +31,10 @@ type bench struct {
 }
 
 func newBench(t testing.TB, args ...string) *bench {
+	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		leakFree(t)
+	}
 	b := &bench{TB: t, server: redistest.Start(t, args...)}
 	b.client = b.server.Client()
 	b.tr = b.transport()
