@@ -249,7 +249,11 @@ func (l *lane) send(bs []*batch) {
 // sendAgain picks what the server did not do because it does not know the script, or no longer has the stream.
 func sendAgain(b *batch) (some bool) {
 	for _, c := range b.cmds[:b.used] {
+		c.again = false
 		err := c.Err()
+		if err == nil {
+			continue
+		}
 		_, moved := redis.IsMovedError(err)
 		_, ask := redis.IsAskError(err)
 		unknown := redis.HasErrorPrefix(err, "NOSCRIPT")
