@@ -25,8 +25,8 @@ func claimTick(lease time.Duration) time.Duration {
 }
 
 // alwaysClaims is the lease below which a consumer looks for messages of dead ones at each tick. With longer ones there is time
-// to find out first (survey.go) whether others hold anything.
-const alwaysClaims = 4 * time.Second
+// to find out first whether others hold anything: a survey and the end of a blocked read come within the lease.
+const alwaysClaims = 8 * time.Second
 
 // claims says whether there may be anything to take over.
 func (s *subscription) claims() bool { return s.lease < alwaysClaims || s.others.Load() }

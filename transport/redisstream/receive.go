@@ -17,15 +17,16 @@ import (
 
 // A reader is what the read loop knows. The Receive that runs owns it.
 type reader struct {
-	buffer  []*held     // leased and not yet returned: COUNT is by stream, so a read can bring more than was asked for
-	rejoin  bool        // the group is gone
-	joined  time.Time   // when the group was last made again
-	adoptAt []time.Time // when to look for what a lost answer brought
-	claimAt time.Time   // when to look for what dead consumers hold
-	scan    scan        // claim.go
-	gapped  bool        // there was no read since lookForGaps
-	empty   int         // reads in a row that brought nothing
-	trouble time.Time   // since when nothing is heard from the server; zero if all is well
+	buffer  []*held       // leased and not yet returned: COUNT is by stream, so a read can bring more than was asked for
+	rejoin  bool          // the group is gone
+	joined  time.Time     // when the group was last made again
+	adoptAt []time.Time   // when to look for what a lost answer brought
+	claimAt time.Time     // when to look for what dead consumers hold
+	scan    scan          // claim.go
+	gapped  bool          // there was no read since lookForGaps
+	empty   int           // reads in a row that brought nothing
+	waits   time.Duration // how long the call under way may wait for an answer without anything being wrong
+	trouble time.Time     // since when nothing is heard from the server; zero if all is well
 }
 
 // idleBlock is how long a read of a subscription lasts that has had nothing to do for a while. It is what an idle subscription
@@ -107,6 +108,8 @@ func (s *subscription) step(ctx context.Context, limit int) error {
 // read waits for new entries.
 func (s *subscription) read(ctx context.Context, limit int) error {
 	block := s.blockTime(time.Now())
+	s.reader.waits = block
+	defer func() { s.reader.waits = 0 }()
 	var streams []redis.XStream
 	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, block+readMargin)
@@ -132,7 +135,7 @@ func (s *subscription) blockTime(now time.Time) time.Duration {
 	r := &s.reader
 	d := blockFor
 	if r.empty > 2 {
-		d = idleBlock
+		d = max(d, min(idleBlock, s.lease/4))
 	}
 	if s.claims() {
 		d = min(d, r.claimAt.Sub(now))
@@ -183,7 +186,7 @@ func (s *subscription) judge(err error) error {
 func (s *subscription) answered(began time.Time) {
 	r, now := &s.reader, time.Now()
 	s.lastTrip.Store(now.UnixNano())
-	since := began.Add(idleBlock)
+	since := began.Add(r.waits)
 	if !r.trouble.IsZero() {
 		since = r.trouble
 	}

@@ -204,6 +204,7 @@ func (s *subscription) crash() {
 	s.once.Do(func() {
 		s.die()
 		s.link.shut()
+		s.receiving <- struct{}{}
 		s.forget()
 	})
 }
@@ -223,9 +224,14 @@ func (s *subscription) stall() (resume func()) {
 }
 
 func TestCrashedConsumer(t *testing.T) {
+	for _, lease := range []time.Duration{400 * time.Millisecond, alwaysClaims} {
+		t.Run(lease.String(), func(t *testing.T) { crashedConsumer(t, lease) })
+	}
+}
+
+func crashedConsumer(t *testing.T, lease time.Duration) {
 	b := newBench(t)
 	var w watcher
-	const lease = 400 * time.Millisecond
 	s1 := b.subscribe(b.tr, w.group("g", lease))
 	b.publish(10)
 	ds := receive(t, s1, 10)
@@ -238,7 +244,8 @@ func TestCrashedConsumer(t *testing.T) {
 		require.Equal(t, 1, d.Redelivered)
 		settle(t, s2, transport.Done, 0, d)
 	}
-	require.Less(t, time.Since(began), lease+claimTick(lease)+300*time.Millisecond)
+	t.Logf("handled after %v", time.Since(began))
+	require.Less(t, time.Since(began), lease+claimTick(lease)+500*time.Millisecond)
 }
 
 func TestLongHandlerRunsOnce(t *testing.T) {
@@ -261,4 +268,113 @@ func TestLongHandlerRunsOnce(t *testing.T) {
 	wg.Wait()
 	settle(t, s1, transport.Failed, 0, ds...)
 	require.Empty(t, w.lost)
+}
+
+// A lease is an owner and a delivery count: what went to another consumer and came back is another lease.
+func TestLeaseThatCameBackIsAnother(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", time.Minute))
+	b.publish(2)
+	ds := receive(t, s, 2)
+	for _, d := range ds {
+		_, id := receiptEntry(d.Receipt)
+		for _, consumer := range []string{"other", s.consumer} {
+			claim := &redis.XClaimArgs{Stream: "orders", Group: "g", Consumer: consumer, Messages: []string{id}}
+			require.NoError(t, b.client.XClaim(t.Context(), claim).Err())
+		}
+	}
+	err := s.Settle(t.Context(), []transport.Settlement{{Delivery: ds[0], Verdict: transport.Failed}})
+	require.ErrorIs(t, err, transport.ErrLeaseLost)
+	require.NoError(t, s.renew(t.Context()))
+	require.Equal(t, []*transport.Delivery{ds[0], ds[1]}, w.lost)
+	require.EqualValues(t, 2, b.client.XPending(t.Context(), "orders", "g").Val().Count)
+}
+
+func TestGroupThatIsGoneGoesOnWhereItStood(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", 0))
+	ids := b.publish(4)
+	settle(t, s, transport.Done, 0, receive(t, s, 2)...)
+	b.tr.tend(t.Context(), []string{"orders"})
+	require.NoError(t, s.Close(t.Context()))
+	require.NoError(t, b.client.XGroupDestroy(t.Context(), "orders", "g").Err())
+	g := w.group("g", 0)
+	g.Start.Latest = true // for a group that is new
+	s = b.subscribe(b.tr, g)
+	for i, d := range receive(t, s, 2) {
+		require.Equal(t, ids[2+i], d.ID)
+		settle(t, s, transport.Done, 0, d)
+	}
+	require.Len(t, w.warns, 1)
+	b.idle("g")
+}
+
+// The cursor of a stream that was deleted means nothing in the next one.
+func TestCursorOfAnotherStream(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", 0))
+	b.publish(4)
+	settle(t, s, transport.Done, 0, receive(t, s, 4)...)
+	b.tr.tend(t.Context(), []string{"orders"})
+	b.client.Del(t.Context(), "orders")
+	for i := range 2 { // older than the cursor, as after a step of the clock
+		require.NoError(t, b.client.XAdd(t.Context(), &redis.XAddArgs{Stream: "orders", ID: fmt.Sprintf("%d-0", i+1), Values: []string{"data", "x"}}).Err())
+	}
+	require.Len(t, receive(t, s, 2), 2)
+	require.Len(t, w.warns, 1)
+}
+
+func TestPositionThatWentBackIsReported(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	s := b.subscribe(b.tr, w.group("g", 0))
+	b.publish(4)
+	settle(t, s, transport.Done, 0, receive(t, s, 4)...)
+	b.tr.tend(t.Context(), []string{"orders"})
+	require.NoError(t, b.client.XGroupSetID(t.Context(), "orders", "g", "0").Err())
+	for range 3 {
+		b.tr.tend(t.Context(), []string{"orders"})
+	}
+	require.Len(t, w.warns, 1)
+	require.Len(t, receive(t, s, 4), 4)
+}
+
+func TestConsumersThatAreGoneAreRemoved(t *testing.T) {
+	b := newBench(t)
+	var w watcher
+	ctx := t.Context()
+	s := b.subscribe(b.tr, w.group("g", 0))
+	b.publish(1)
+	receive(t, s, 1)
+	for i := range 5 {
+		require.NoError(t, b.client.XGroupCreateConsumer(ctx, "orders", "g", fmt.Sprint("ghost", i)).Err())
+	}
+	_, err := scriptReap.run(ctx, b.client, []string{s.keys.stream, s.keys.retry}, "g", reapIdle.Milliseconds(), scriptBatch)
+	require.NoError(t, err)
+	require.Len(t, b.client.XInfoConsumers(ctx, "orders", "g").Val(), 6)
+	_, err = scriptReap.run(ctx, b.client, []string{s.keys.stream, s.keys.retry}, "g", 0, scriptBatch)
+	require.NoError(t, err)
+	left := b.client.XInfoConsumers(ctx, "orders", "g").Val()
+	require.Len(t, left, 1) // it has something pending
+	require.Equal(t, s.consumer, left[0].Name)
+}
+
+func TestScriptsAreAllThere(t *testing.T) {
+	b := newBench(t)
+	files, err := scriptFiles.ReadDir("scripts")
+	require.NoError(t, err)
+	for _, f := range files {
+		sc := newScript(f.Name()[:len(f.Name())-len(".lua")])
+		require.NotEmpty(t, sc.src, f.Name())
+		sha, err := b.client.ScriptLoad(t.Context(), sc.src).Result()
+		require.NoError(t, err, f.Name())
+		require.Equal(t, sc.sha, sha)
+	}
+	for _, sc := range []*script{scriptJoin, scriptRenew, scriptClaim, scriptAdopt, scriptLeave, scriptSettle, scriptMove, scriptSurvey,
+		scriptLag, scriptReplay, scriptGaps, scriptTend, scriptRelay, scriptReap} {
+		require.NotEmpty(t, sc.src)
+	}
 }
