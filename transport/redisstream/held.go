@@ -27,7 +27,6 @@ type heldSet struct {
 	lost    lostReceipts
 	serial  uint64
 	keeping bool            // the keeper of leases runs
-	over    bool            // released: nothing is held any more
 	still   <-chan struct{} // for tests: the keeper waits until it is closed
 }
 
