@@ -38,10 +38,10 @@ type subscription struct {
 
 // Receive takes what is there, or waits for it.
 func (s *subscription) Receive(ctx context.Context, limit int) ([]*transport.Delivery, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for { // ctx is not looked at again after a wake-up, which must be used or passed on
 		got, err := s.take(max(limit, 1))
 		if err != nil {
 			return nil, fmt.Errorf("memory: receive from %s: %w", s.group.topic.name, err)

@@ -44,6 +44,12 @@ var receiveFaults = []fault{
 		},
 	},
 	{
+		name: "wakes one only", caught: "receive-wakes-all",
+		receive: func(s *brokenSub, ctx context.Context, limit int) (deliveriesOf, error) {
+			return s.Subscription.Receive(ctx, max(limit, 4))
+		},
+	},
+	{
 		name: "does not notice that the context ends", caught: "receive-cancelled",
 		receive: func(s *brokenSub, ctx context.Context, limit int) (deliveriesOf, error) {
 			slow, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
@@ -53,7 +59,7 @@ var receiveFaults = []fault{
 		},
 	},
 	{
-		name: "forgets what it leased when the context ends", caught: "receive-forgets-nothing receive-ended-before",
+		name: "forgets what it leased when the context ends", caught: "receive-forgets-nothing receive-ended-before receive-leaves-it-to-others",
 		receive: func(s *brokenSub, ctx context.Context, limit int) (deliveriesOf, error) {
 			slow, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
 			defer cancel()

@@ -36,6 +36,21 @@ var receiveClauses = []clause{
 		}
 	}},
 
+	{"receive-wakes-all", saysReceive, func(e *env) {
+		tr, t := e.open(), e.topic("a")
+		var waiting []<-chan received
+		for range 4 {
+			waiting = append(waiting, receiveLater(e.join(tr, t, "g"), e.Context(), 1))
+		}
+		e.wait(short / 3)
+		e.publish(tr, t, "a", "b", "c", "d")
+		for i, got := range waiting {
+			if r := e.outcome(got); r.err != nil || len(r.ds) != 1 {
+				e.broken("consumer %d of 4 that waited got %d deliveries and the error %v", i, len(r.ds), r.err)
+			}
+		}
+	}},
+
 	{"receive-limit", saysReceive, func(e *env) {
 		tr, t := e.open(), e.topic("a")
 		c := e.join(tr, t, "g")
@@ -139,6 +154,35 @@ var receiveClauses = []clause{
 		}
 		e.must("Publish", <-published)
 		c.silent()
+	}},
+
+	{"receive-leaves-it-to-others", saysForgets, func(e *env) {
+		tr, t := e.open(), e.topic("a")
+		a, b := e.join(tr, t, "g"), e.join(tr, t, "g")
+		for i := range 30 {
+			ctx, cancel := context.WithCancel(e.Context())
+			other, stop := context.WithCancel(e.Context())
+			first, second := receiveLater(a, ctx, 1), receiveLater(b, other, 1)
+			if i%3 == 0 {
+				e.wait(time.Millisecond)
+			}
+			if i%2 == 0 {
+				e.publish(tr, t, "a")
+				cancel() // while it may be about to return with the message
+			} else {
+				cancel()
+				e.publish(tr, t, "a")
+			}
+			if r := e.outcome(first); len(r.ds) > 0 {
+				a.done(r.ds...)
+				stop()
+				b.done(e.outcome(second).ds...)
+			} else {
+				b.done(e.outcome(second).ds...)
+				stop()
+			}
+		}
+		a.silent()
 	}},
 
 	{"receive-after-close", "After Close it returns [ErrClosed].", func(e *env) {

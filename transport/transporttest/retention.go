@@ -43,6 +43,21 @@ var retentionClauses = []clause{
 		}
 	}},
 
+	{"soft-keeps-what-is-pending", saysSoft, func(e *env) {
+		tr, t := e.open(), e.topic("a")
+		t.Retention = transport.Retention{MaxLen: 10}
+		c := e.join(tr, t, "g")
+		want := numbered("m", 1000)
+		e.flood(tr, t, want)
+		ds := c.all(1000)
+		c.done(ds[1:]...) // all but the first
+		e.flood(tr, t, numbered("more", 500))
+		c.done(c.all(500)...)
+		if d := e.join(tr, t, "new").one(); string(d.Body) != want[0] {
+			e.broken("%q is not acknowledged, but a new group begins with %q", want[0], d.Body)
+		}
+	}},
+
 	{"soft-keeps-without-groups", saysSoft, func(e *env) {
 		tr, t := e.open(), e.topic("a")
 		t.Retention = transport.Retention{MaxLen: 10}

@@ -73,15 +73,20 @@ var settleClauses = []clause{
 		c := e.join(tr, t, "g")
 		want := numbered("m", 150)
 		e.publish(tr, t, want...)
-		at := time.Now().Add(short)
+		due := map[string]time.Time{}
 		for i, d := range c.all(len(want)) {
-			c.failed(d, time.Until(at)+time.Duration(i%10)*5*time.Millisecond)
+			after := short + time.Duration(i%10)*5*time.Millisecond
+			due[string(d.Body)] = time.Now().Add(after)
+			c.failed(d, after)
 		}
-		ds := c.expect(want...)
-		for _, d := range ds {
+		for range want {
+			d := c.one()
+			if early := time.Until(due[string(d.Body)]); early > e.slack() {
+				e.broken("%q came %s too early", d.Body, early)
+			}
 			c.counts(d, 2, 0)
+			c.done(d)
 		}
-		c.done(ds...)
 		c.silent()
 	}},
 
