@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -98,4 +99,45 @@ func TestStagingAcrossSlots(t *testing.T) {
 		require.Len(t, seen, n)
 	}
 	require.Empty(t, w.warns)
+}
+
+func TestSlotMovesWhileConsuming(t *testing.T) {
+	c, open := onCluster(t)
+	w := &watcher{}
+	var subs []*subscription
+	tr := open()
+	for range 2 {
+		s, err := open().Subscribe(t.Context(), orders, w.group("g", 10*time.Second))
+		require.NoError(t, err)
+		subs = append(subs, s.(*subscription))
+	}
+	crowd := newCrowd(t, mixed, subs...)
+	var ids []string
+	for i := range 6 {
+		ms := make([]*transport.Message, 40)
+		for j := range ms {
+			ms[j] = &transport.Message{ID: transport.NewID(), Headers: transport.Headers{{Name: "n", Value: fmt.Sprint(j)}}}
+			ids = append(ids, ms[j].ID)
+		}
+		err := redistest.Eventually(10*time.Second, func(ctx context.Context) error {
+			err := tr.Publish(ctx, orders, ms)
+			var pe *transport.PublishError
+			if errors.As(err, &pe) {
+				for k := len(ms) - 1; k >= 0; k-- {
+					if pe.Outcomes[k] == transport.Stored {
+						ms = append(ms[:k], ms[k+1:]...)
+					}
+				}
+			}
+			return err
+		})
+		require.NoError(t, err)
+		if i%2 == 0 {
+			c.MoveSlot("orders")
+		}
+	}
+	crowd.awaitAll(20*time.Second, ids)
+	require.Zero(t, crowd.doubles(ids))
+	require.Zero(t, losses(w.warns), "%v", w.warns)
+	require.Empty(t, w.lost)
 }

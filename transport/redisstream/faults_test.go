@@ -540,3 +540,70 @@ func TestCloseReleasesWithinASecond(t *testing.T) {
 	require.Empty(t, w.lost)
 	b.idle("g")
 }
+
+// What a half open connection was sent is adopted as soon as the read has had its time.
+func TestHalfOpenConnection(t *testing.T) {
+	b := newBench(t)
+	tr, proxy := b.lossy()
+	w := &watcher{}
+	s := b.subscribe(tr, w.group("g", time.Minute))
+	b.publish(1)
+	settle(t, s, transport.Done, 0, receive(t, s, 1)...)
+	got := make(chan []*transport.Delivery, 1)
+	ctx := within(t, 30*time.Second)
+	go func() {
+		ds, _ := s.Receive(ctx, 10)
+		got <- ds
+	}()
+	err := redistest.Eventually(5*time.Second, func(ctx context.Context) error {
+		if n := b.client.Info(ctx, "clients").Val(); !bytes.Contains([]byte(n), []byte("blocked_clients:1")) {
+			return errors.New("the read does not wait yet")
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	proxy.BlackHole(true)
+	began := time.Now()
+	ids := b.publish(1)
+	err = redistest.Eventually(5*time.Second, func(ctx context.Context) error {
+		if b.client.XPending(ctx, "orders", "g").Val().Count != 1 {
+			return errors.New("not delivered")
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	proxy.BlackHole(false) // for new connections; what this one was sent is gone
+	ds := <-got
+	require.Len(t, ds, 1)
+	require.Equal(t, ids[0], ds[0].ID)
+	require.Zero(t, ds[0].Redelivered)
+	require.Less(t, time.Since(began), blockFor+readMargin+2*time.Second)
+	settle(t, s, transport.Done, 0, ds...)
+	b.idle("g")
+}
+
+// A server without room goes on delivering and acknowledging; what it cannot store stays leased.
+func TestNoRoom(t *testing.T) {
+	b := newBench(t)
+	w := &watcher{}
+	s := b.subscribe(b.tr, w.group("g", time.Second))
+	b.publish(3)
+	ds := receive(t, s, 3)
+	require.NoError(t, b.client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	err := s.Settle(t.Context(), []transport.Settlement{
+		{Delivery: ds[0], Verdict: transport.Done}, {Delivery: ds[1], Verdict: transport.Failed}, {Delivery: ds[2], Verdict: transport.Dead}})
+	var se *transport.SettleError
+	require.ErrorAs(t, err, &se)
+	require.NoError(t, se.Errs[0])
+	require.ErrorIs(t, se.Errs[1], transport.ErrNoRoom)
+	require.ErrorIs(t, se.Errs[2], transport.ErrNoRoom)
+	require.EqualValues(t, 2, b.client.XPending(t.Context(), "orders", "g").Val().Count)
+	require.NoError(t, b.client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	settle(t, s, transport.Failed, 0, ds[1:]...)
+	for _, d := range receive(t, s, 2) {
+		require.Equal(t, 2, d.Attempt)
+		settle(t, s, transport.Done, 0, d)
+	}
+	require.Empty(t, w.lost)
+	b.idle("g")
+}

@@ -62,7 +62,7 @@ type ending struct {
 	count  int64
 	staged []stagedWrite
 
-	cmd   redis.Cmder
+	cmd   *redis.Cmd
 	full  bool // the server did not know the script
 	given bool // the entry is gone from the stream: send its fields
 	gone  bool // and was so when the lease was renewed, so that it is pending for nobody
@@ -170,7 +170,7 @@ func (s *subscription) send(ctx context.Context, pipe redis.Pipeliner, es []*end
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		for _, e := range es {
-			if e.cmd.Err() == nil && !answeredCmd(e.cmd) { // refused connections leave commands without an error
+			if e.cmd.Err() == nil && !hasAnswer(e.cmd) { // a refused connection leaves commands without an error
 				e.cmd.SetErr(err)
 			}
 		}
@@ -184,10 +184,10 @@ func (s *subscription) ack(ctx context.Context, pipe redis.Pipeliner, src source
 	for _, e := range es {
 		ack, del = append(ack, e.id), append(del, e.id)
 	}
-	cmd := redis.NewIntCmd(ctx, ack...)
+	cmd := redis.NewCmd(ctx, ack...)
 	_ = pipe.Process(ctx, once{cmd})
 	if src == fromRetry {
-		cmd = redis.NewIntCmd(ctx, del...) // the last of the two says whether both were done
+		cmd = redis.NewCmd(ctx, del...) // the last of the two says whether both were done
 		_ = pipe.Process(ctx, once{cmd})
 	}
 	for _, e := range es {
@@ -195,23 +195,21 @@ func (s *subscription) ack(ctx context.Context, pipe redis.Pipeliner, src source
 	}
 }
 
-func answeredCmd(c redis.Cmder) bool {
-	cmd, ok := c.(*redis.Cmd)
-	return ok && cmd.Val() != nil
-}
+// hasAnswer says whether the server answered, whatever error go-redis put over it.
+func hasAnswer(cmd *redis.Cmd) bool { return cmd.Val() != nil }
 
 // conclude reads the answer to e, and says whether it has to be asked again.
 func (s *subscription) conclude(e *ending) (again bool) {
 	err := e.cmd.Err()
-	if answeredCmd(e.cmd) {
+	if hasAnswer(e.cmd) {
 		err = nil // go-redis puts a later error of the pipeline over it
 	}
 	switch {
 	case err == nil && e.plain():
-		s.ended1(e)
+		s.succeeded(e)
 		return false
 	case err == nil:
-		return s.concludeScript(e, number(e.cmd.(*redis.Cmd).Val()))
+		return s.concludeScript(e, number(e.cmd.Val()))
 	case isNoScript(err) && !e.full:
 		e.full = true
 		return true
@@ -232,7 +230,7 @@ func (s *subscription) concludeScript(e *ending, answer int64) (again bool) {
 	e.err = nil
 	switch answer {
 	case 1:
-		s.ended1(e)
+		s.succeeded(e)
 	case 2:
 		if e.given {
 			e.err = errors.New("the script did not take the fields it was given")
@@ -256,8 +254,8 @@ func (s *subscription) doubt(e *ending) {
 	e.held.unsure = true
 }
 
-// ended1 is for what has happened.
-func (s *subscription) ended1(e *ending) {
+// succeeded is for what has happened.
+func (s *subscription) succeeded(e *ending) {
 	e.err = nil
 	if e.held != nil {
 		s.held.end(e.held)
@@ -282,7 +280,7 @@ func (s *subscription) refused(e *ending) error {
 	case !held && !lost: // another settlement of it was faster
 		return nil
 	case held && happened:
-		s.ended1(e)
+		s.succeeded(e)
 		return nil
 	case held:
 		s.lose(h)
