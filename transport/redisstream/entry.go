@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,6 +17,7 @@ const (
 	fieldReason      = ownPrefix + "reason"
 	fieldError       = ownPrefix + "error"
 	fieldConsumer    = ownPrefix + "consumer"
+	fieldFields      = ownPrefix + "fields" // the message's fields, packed, where they are too many for a script
 )
 
 // A source is one of the two streams that a subscription reads.
@@ -94,10 +96,47 @@ func (s *subscription) entries(streams []redis.XStream) []entry {
 			src = fromRetry
 		}
 		for _, m := range st.Messages {
-			es = append(es, entry{src: src, id: m.ID, count: 1, values: m.Values})
+			es = append(es, entry{src: src, id: m.ID, count: 1, values: src.unpacked(m.Values)})
 		}
 	}
 	return es
+}
+
+// unpacked is an entry's fields. Only those of the retry stream can be packed; anybody may write to the topic's.
+func (src source) unpacked(values map[string]any) map[string]any {
+	if src == fromRetry {
+		unpack(values)
+	}
+	return values
+}
+
+// unpack puts packed fields (scripts/lib.lua, short) in their place.
+func unpack(values map[string]any) {
+	packed, ok := values[fieldFields].(string)
+	if !ok {
+		return
+	}
+	delete(values, fieldFields)
+	var field, value string
+	for packed != "" {
+		if field, packed, ok = cutPacked(packed); !ok {
+			return
+		}
+		if value, packed, ok = cutPacked(packed); !ok {
+			return
+		}
+		values[field] = value
+	}
+}
+
+// cutPacked cuts off one <length>:<bytes>.
+func cutPacked(s string) (first, rest string, ok bool) {
+	length, rest, _ := strings.Cut(s, ":")
+	n, err := strconv.Atoi(length)
+	if err != nil || n < 0 || n > len(rest) {
+		return "", "", false
+	}
+	return rest[:n], rest[n:], true
 }
 
 // scriptEntries reads the entries that the scripts claim and adopt return.
@@ -105,7 +144,7 @@ func scriptEntries(src source, reply any) []entry {
 	var es []entry
 	for _, v := range list(reply) {
 		e := list(v)
-		es = append(es, entry{src: src, id: text(at(e, 0)), count: number(at(e, 1)), values: fields(at(e, 2))})
+		es = append(es, entry{src: src, id: text(at(e, 0)), count: number(at(e, 1)), values: src.unpacked(fields(at(e, 2)))})
 	}
 	return es
 }

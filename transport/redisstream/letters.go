@@ -37,6 +37,7 @@ func (t *Transport) Letters(ctx context.Context, topic transport.Topic, group, a
 
 // letter reads a dead letter. What it lacks stays empty: the letter of a malformed entry is malformed too.
 func letter(mp *Mapping, stream string, e redis.XMessage) *transport.Letter {
+	unpack(e.Values)
 	b := readBookkeeping(e.ID, e.Values)
 	m, _ := mp.parse(stream, b.origin, e.Values)
 	return &transport.Letter{

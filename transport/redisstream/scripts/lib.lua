@@ -85,3 +85,29 @@ local function gap(key, g, info)
   redis.call('XGROUP', 'SETID', key, field(g, 'name'), stands, 'ENTRIESREAD', passed)
   return passed - read
 end
+
+-- short makes an entry of a retry stream or of dead letters that fits Lua's stack, which has no room for more arguments than
+-- LIMIT: the message's fields are packed into one, as <length>:<bytes> one after the other. entry.go unpacks them.
+local LIMIT = 7900
+local function short(entry)
+  if #entry <= LIMIT then return entry end
+  local own, rest = {}, {}
+  for i = 1, #entry, 2 do
+    if entry[i]:sub(1, 9) == 'typedbus.' then
+      own[#own + 1] = entry[i]
+      own[#own + 1] = entry[i + 1]
+    else
+      rest[#rest + 1] = #entry[i] .. ':' .. entry[i]
+      rest[#rest + 1] = #entry[i + 1] .. ':' .. entry[i + 1]
+    end
+  end
+  own[#own + 1] = 'typedbus.fields'
+  own[#own + 1] = table.concat(rest)
+  return own
+end
+
+-- carried says whether an entry's field goes along when the message moves. The bookkeeping is written anew each time; packed
+-- fields are ours only where nobody else writes.
+local function carried(name, ours)
+  return name:sub(1, 9) ~= 'typedbus.' or ours and name == 'typedbus.fields'
+end

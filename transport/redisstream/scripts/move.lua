@@ -12,8 +12,7 @@ local missing = 0
 for _, member in ipairs(due) do
   local packed = redis.call('HGET', KEYS[2], member)
   if packed then
-    local entry = cmsgpack.unpack(packed)
-    redis.call('XADD', KEYS[3], '*', unpack(entry))
+    redis.call('XADD', KEYS[3], '*', unpack(short(cmsgpack.unpack(packed))))
   else
     missing = missing + 1
   end

@@ -9,15 +9,15 @@ local replayed = 0
 for _, id in ipairs(ARGV) do
   local found = redis.call('XRANGE', KEYS[1], id, id)[1]
   if found then
-    local call = {'XADD', KEYS[2], '*'}
+    local entry = {}
     for i = 1, #found[2], 2 do
-      if found[2][i]:sub(1, 9) ~= 'typedbus.' or found[2][i] == 'typedbus.origin' then
-        call[#call + 1] = found[2][i]
-        call[#call + 1] = found[2][i + 1]
+      if carried(found[2][i], true) or found[2][i] == 'typedbus.origin' then
+        entry[#entry + 1] = found[2][i]
+        entry[#entry + 1] = found[2][i + 1]
       end
     end
-    for _, v in ipairs({'typedbus.attempt', '1', 'typedbus.redelivered', '0'}) do call[#call + 1] = v end
-    redis.call(unpack(call))
+    for _, v in ipairs({'typedbus.attempt', '1', 'typedbus.redelivered', '0'}) do entry[#entry + 1] = v end
+    redis.call('XADD', KEYS[2], '*', unpack(short(entry)))
     redis.call('XDEL', KEYS[1], id)
     replayed = replayed + 1
   end

@@ -42,7 +42,7 @@ elseif redis.call('XPENDING', source, group, id, id, 1)[1] then
 end
 
 -- What will be written.
-local writes, limit = {}, 7900 -- more arguments do not fit Lua's stack
+local writes = {}
 local function append(key, options, entry)
   local call = {'XADD', key}
   for _, v in ipairs(options) do call[#call + 1] = v end
@@ -63,13 +63,13 @@ if where ~= 'none' then
   end
   local entry = {}
   for i = 1, #was, 2 do
-    if was[i]:sub(1, 9) ~= 'typedbus.' then
+    if carried(was[i], delete == '1') then
       entry[#entry + 1] = was[i]
       entry[#entry + 1] = was[i + 1]
     end
   end
   for _, v in ipairs(own) do entry[#entry + 1] = v end
-  if where == 'now' then append(KEYS[2], {}, entry) else put(KEYS[2], KEYS[3], member, delay, entry) end
+  if where == 'now' then append(KEYS[2], {}, short(entry)) else put(KEYS[2], KEYS[3], member, delay, entry) end
 end
 for _ = 1, tonumber(arg()) do
   local key, ms, name = tonumber(arg()), arg(), arg()
@@ -82,7 +82,6 @@ end
 for _, w in ipairs(writes) do
   local wrong = wrongtype(w.key, w.type) or w.hash and wrongtype(w.hash, 'hash')
   if wrong then return wrong end
-  if w.call and #w.call > limit then return redis.error_reply('ERR typedbus: the entry has more fields than a script can move') end
 end
 
 local t = redis.call('TIME')
