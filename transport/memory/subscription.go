@@ -197,8 +197,8 @@ func (s *subscription) expire() {
 	if tell == nil {
 		return
 	}
-	s.filling.Lock() // so that they are whole
-	s.filling.Unlock()
+	s.filling.Lock() // until they are whole
+	defer s.filling.Unlock()
 	for _, l := range held {
 		tell(l.delivery)
 	}

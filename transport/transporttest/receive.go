@@ -162,10 +162,10 @@ var receiveClauses = []clause{
 		for i := range 30 {
 			ctx, cancel := context.WithCancel(e.Context())
 			other, stop := context.WithCancel(e.Context())
-			first, second := receiveLater(a, ctx, 1), receiveLater(b, other, 1)
-			if i%3 == 0 {
-				e.wait(time.Millisecond)
-			}
+			first := receiveLater(a, ctx, 1)
+			e.wait(time.Duration(i%3) * time.Millisecond)
+			second := receiveLater(b, other, 1)
+			e.wait(time.Duration(i%3) * time.Millisecond)
 			if i%2 == 0 {
 				e.publish(tr, t, "a")
 				cancel() // while it may be about to return with the message
