@@ -607,3 +607,39 @@ func TestNoRoom(t *testing.T) {
 	require.Empty(t, w.lost)
 	b.idle("g")
 }
+
+func TestSettleAsksOnceMore(t *testing.T) {
+	b := newBench(t)
+	tr, proxy := b.lossy()
+	w := &watcher{}
+	s := b.subscribe(tr, w.group("g", time.Minute))
+	b.publish(4)
+	ds := receive(t, s, 4)
+	lose := func(n int) func([]byte) bool {
+		return func(request []byte) bool {
+			if !bytes.Contains(request, []byte("evalsha")) && !bytes.Contains(request, []byte("xack")) {
+				return false
+			}
+			n--
+			return n >= 0
+		}
+	}
+	for i, v := range []transport.Verdict{transport.Done, transport.Failed, transport.Deferred, transport.Dead} {
+		proxy.Lose(lose(1))
+		settle(t, s, v, time.Hour, ds[i])
+		require.Equal(t, i+1, proxy.Lost())
+	}
+	proxy.Lose(nil)
+	lag, err := b.tr.Lag(t.Context(), orders, "g")
+	require.NoError(t, err)
+	require.Equal(t, transport.Lag{Waiting: 2, Dead: 1}, lag)
+
+	b.publish(1)
+	d := receive(t, s, 1)[0]
+	failed := []transport.Settlement{{Delivery: d, Verdict: transport.Failed}}
+	proxy.Lose(lose(2)) // and not again and again
+	require.Error(t, s.Settle(t.Context(), failed))
+	require.NoError(t, s.Settle(t.Context(), failed)) // it has happened
+	require.Equal(t, 2, receive(t, s, 1)[0].Attempt)
+	require.Empty(t, w.lost)
+}
