@@ -391,7 +391,8 @@ func TestRestart(t *testing.T) {
 			c.awaitAll(3*time.Second, after)
 			if args != nil {
 				c.awaitAll(15*time.Second, more)
-				require.Zero(t, losses(w.warns))
+				b.tr.tend(t.Context(), []string{"orders"})
+				require.Zero(t, losses(w.warns), "%v", w.warns)
 			} else {
 				require.Equal(t, 1, losses(w.warns), "%v", w.warns)
 			}

@@ -177,7 +177,7 @@ func (t *Transport) reap(ctx context.Context, subs []*subscription) {
 func (s *subscription) lookForGaps(ctx context.Context) error {
 	var reply any
 	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
-		reply, err = scriptGaps.run(ctx, c, []string{s.keys.stream}, s.group.Name)
+		reply, err = scriptGaps.run(ctx, c, []string{s.keys.stream, s.keys.cursor}, s.group.Name)
 		return err
 	})
 	if err != nil && (!isAnswer(err) || strings.HasPrefix(err.Error(), "NOGROUP")) {

@@ -1,10 +1,14 @@
 -- gaps finds entries that were trimmed before a group read them.
 --
--- KEYS  1 stream
+-- KEYS  1 stream, 2 cursor
 -- ARGV  1 group
 -- returns {lost, after, before}: how many since it was last asked, where the group stands, and the first entry there is
 local g = groupof(KEYS[1], ARGV[1])
 if not g then return {0, '', ''} end
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 local first = field(info, 'first-entry')
-return {gap(KEYS[1], g, info), field(g, 'last-delivered-id'), first and first[1] or field(info, 'last-generated-id')}
+local id, added, by = readcursor(KEYS[2])
+local is = run()
+local lost = gap(KEYS[1], g, info, by == is)
+if id and by ~= is then writecursor(KEYS[2], id, added, is) end
+return {lost, field(g, 'last-delivered-id'), first and first[1] or field(info, 'last-generated-id')}

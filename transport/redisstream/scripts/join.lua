@@ -19,10 +19,8 @@ if redis.call('EXISTS', stream) == 1 then
 end
 
 if not groupof(stream, group) then
-  local saved = redis.call('GET', cursor)
-  local id, n
-  if saved then id, n = saved:match('^(%d+%-%d+) (%d+)$') end
-  if id and compare(id, last) <= 0 and tonumber(n) <= added then
+  local id, n = readcursor(cursor)
+  if id and compare(id, last) <= 0 and n <= added then
     what, at = 'resumed', id
   elseif id or ARGV[3] ~= '1' then
     what, at = 'restarted', '0-0'
@@ -38,7 +36,7 @@ if not groupof(stream, group) then
     create[7], create[8] = 'ENTRIESREAD', added
   end
   redis.call(unpack(create))
-  redis.call('SET', cursor, at .. ' ' .. string.format('%.0f', added))
+  writecursor(cursor, at, added, run())
 end
 
 if not groupof(retry, group) then

@@ -66,14 +66,33 @@ local function wrongtype(key, want)
   end
 end
 
+-- run names this run of the server.
+local function run() return redis.call('INFO', 'server'):match('run_id:(%w+)') or '?' end
+
+-- readcursor is what a cursor key says: up to where the group has acknowledged everything, how many entries the stream ever had,
+-- and the run of the server that said so. Nothing if there is none.
+local function readcursor(key)
+  local id, added, by = (redis.call('GET', key) or ''):match('^(%d+%-%d+) (%d+) (%S+)$')
+  return id, tonumber(added), by
+end
+
+local function writecursor(key, id, added, by) redis.call('SET', key, string.format('%s %.0f %s', id, added, by)) end
+
 -- gap finds entries that were trimmed before a group g of the stream read them; info is the stream's XINFO. It returns how
 -- many, and puts the group's count of entries right (XGROUP SETID at the position where it stands), so that it finds them once.
 --
 -- Redis counts entries ever added and, by group, read. All of the first are gone or behind the group if the group stands
--- before the first entry, or at the last. Entries removed by XDEL make the counts uncertain; then it finds nothing.
-local function gap(key, g, info)
+-- before the first entry, or at the last. Entries removed by XDEL make the counts uncertain; then it finds nothing. So does
+-- another run of the server (same is false): neither the append-only file nor a replica keeps the count of entries read. Then
+-- the count is declared unknown, and Redis finds it again when the group has read everything.
+local function gap(key, g, info, same)
   local read, stands = field(g, 'entries-read'), field(g, 'last-delivered-id')
-  if not read or compare(field(info, 'max-deleted-entry-id'), stands) > 0 then return 0 end
+  if not read then return 0 end
+  if not same then
+    redis.call('XGROUP', 'SETID', key, field(g, 'name'), stands, 'ENTRIESREAD', -1)
+    return 0
+  end
+  if compare(field(info, 'max-deleted-entry-id'), stands) > 0 then return 0 end
   local added, length = field(info, 'entries-added'), field(info, 'length')
   local passed
   if stands == field(info, 'last-generated-id') then

@@ -11,7 +11,6 @@
 --     back                 "stream" if the stream has had fewer entries than it had had last time, "group" if the group stands
 --                          before where it stood then, else ""
 --   changed  1 if anything has happened to the groups since last time
--- A cursor is "<id> <entries>": up to where the group has acknowledged everything, and how many entries the stream ever had.
 local stream = KEYS[1]
 if redis.call('EXISTS', stream) == 0 then return {0, {}, 0} end
 local info = redis.call('XINFO', 'STREAM', stream)
@@ -24,23 +23,22 @@ for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   if not low or compare(position, low) < 0 then low = position end
 end
 
-local found, changed = {}, 0
+local found, changed, is = {}, 0, run()
 for i = 2, #KEYS do
   local g = groups[ARGV[i + 2]]
   if g then
     local back, stands = '', field(g[1], 'last-delivered-id')
-    local id, n = string.match(redis.call('GET', KEYS[i]) or '', '^(%d+%-%d+) (%d+)$')
-    if id and tonumber(n) > added then
+    local id, n, by = readcursor(KEYS[i])
+    if id and n > added then
       back = 'stream'
     elseif id and compare(stands, id) < 0 then
       back = 'group'
     end
-    local cursor = g[2] .. ' ' .. string.format('%.0f', added)
-    if not id or cursor ~= id .. ' ' .. n then
-      redis.call('SET', KEYS[i], cursor)
+    if id ~= g[2] or n ~= added or by ~= is then
+      writecursor(KEYS[i], g[2], added, is)
       changed = 1
     end
-    found[#found + 1] = {gap(stream, g[1], info), stands, first and first[1] or field(info, 'last-generated-id'), back}
+    found[#found + 1] = {gap(stream, g[1], info, by == is), stands, first and first[1] or field(info, 'last-generated-id'), back}
   else
     found[#found + 1] = {0, '', '', ''}
   end
