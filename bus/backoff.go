@@ -17,7 +17,7 @@ type Backoff struct {
 func (b Backoff) After(attempt int) time.Duration {
 	b = b.resolved()
 	d := b.Max
-	if shift := attempt - 1; shift < 62 && b.Min <= b.Max>>shift {
+	if shift := max(attempt, 1) - 1; shift < 62 && b.Min <= b.Max>>shift {
 		d = b.Min << shift
 	}
 	if b.NoJitter || d <= 0 {

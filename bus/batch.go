@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 //
 // Waiting events take no slot of [Concurrency], which bounds how many batches are handled at the same time. What h returns is
 // the outcome of every event of the batch, unless it is a [BatchErrors], which tells them apart. The context of h has the
-// values of the first event's, and ends when that of any event ends. A drain does not wait for a batch to fill. Size is at
+// values of the first event's, and ends when that of any event ends. Waiting does not count for [MaxProcessing]. A drain does not wait for a batch to fill. Size is at
 // least 1; a wait of 0 takes what is there.
 func Batched[T any](size int, wait time.Duration, h func(context.Context, []*Event[T]) error) HandlerOf[T] {
 	if h == nil {
@@ -61,8 +62,8 @@ type batch[T any] struct {
 }
 
 func (b *batcher[T]) handle(ctx context.Context, e *Event[T]) error {
-	bt, i := b.join(ctx, e)
 	e.task.park(b.size)
+	bt, i := b.join(ctx, e)
 	if i > 0 {
 		<-bt.done
 		return bt.errs[i]
@@ -110,33 +111,45 @@ func (b *batcher[T]) collect(ctx context.Context, e *Event[T], bt *batch[T]) {
 	}
 }
 
-// run handles the batch, and sets everybody's outcome even if the handler panics.
+// run handles the batch, and sets everybody's outcome even if the handler panics. What was lost, or cut by the drain, while the
+// batch collected is not handled.
 func (bt *batch[T]) run(ctx context.Context, h func(context.Context, []*Event[T]) error) {
 	bt.errs = make([]error, len(bt.events))
-	ctx, cancel := context.WithCancelCause(ctx)
+	defer close(bt.done)
+	var live []int
+	for i, c := range bt.ctxs {
+		if bt.errs[i] = bt.events[i].task.cause(c); bt.errs[i] == nil {
+			live = append(live, i)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	for _, c := range bt.ctxs[1:] {
+	events := make([]*Event[T], len(live))
+	for n, i := range live {
+		events[n] = bt.events[i]
+		events[n].task.beginInBatch()
+		c := bt.ctxs[i]
 		stop := context.AfterFunc(c, func() { cancel(context.Cause(c)) })
 		defer stop()
 	}
 	err := errors.New("bus: the batch's handler panicked or ended its goroutine")
-	defer func() {
-		bt.setOutcomes(context.Cause(ctx), err)
-		close(bt.done)
-	}()
-	err = h(ctx, bt.events)
+	defer func() { bt.setOutcomes(live, context.Cause(ctx), err) }()
+	err = h(ctx, events)
 }
 
-func (bt *batch[T]) setOutcomes(cause, err error) {
+func (bt *batch[T]) setOutcomes(live []int, cause, err error) {
 	var each BatchErrors
 	apart := errors.As(err, &each)
-	if apart && len(each) != len(bt.events) {
-		apart, err = false, fmt.Errorf("bus: BatchErrors has %d errors for %d events: return one for each: %w", len(each), len(bt.events), err)
+	if apart && len(each) != len(live) {
+		apart, err = false, fmt.Errorf("bus: BatchErrors has %d errors for %d events: return one for each: %w", len(each), len(live), err)
 	}
-	for i := range bt.errs {
+	for n, i := range live {
 		switch {
 		case apart:
-			bt.errs[i] = each[i]
+			bt.errs[i] = each[n]
 		case err != nil && errors.Is(cause, ErrLeaseLost) && bt.ctxs[i].Err() == nil:
 			// The batch was cut short because another event of it was lost: not this one's fault.
 			bt.errs[i] = Snooze(0, fmt.Errorf("bus: batch cut short: %v", err))
@@ -154,29 +167,33 @@ func (t *task) subscription() *subscription {
 	return t.s
 }
 
-// park gives the task's slot away while it waits in a batch of up to size.
+// park gives the task's slot away while it waits in a batch of up to size. Waiting is not processing.
 func (t *task) park(size int) {
 	if t == nil {
 		return
 	}
+	t.limited()
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.parked = true
 	s.slots.batch = max(s.slots.batch, size)
+	if t.parked {
+		return // a retry around the batch: it has given its slot away already
+	}
+	t.parked = true
 	s.leaveSlot()
 	s.startWorkers()
 }
 
-// unpark waits for a slot.
+// unpark waits for a slot, until the drain cuts the handlers: a batch that waits so long is not begun.
 func (t *task) unpark() {
 	if t == nil {
 		return
 	}
 	s := t.s
 	s.mu.Lock()
-	t.parked = false
 	if s.slots.taken < s.opts.concurrency {
+		t.parked = false
 		s.slots.taken++
 		s.mu.Unlock()
 		return
@@ -184,7 +201,36 @@ func (t *task) unpark() {
 	turn := make(chan struct{})
 	s.slots.waiting = append(s.slots.waiting, turn)
 	s.mu.Unlock()
-	<-turn
+	select {
+	case <-turn:
+	case <-s.handling.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.slots.waiting, turn); i >= 0 {
+		s.slots.waiting = slices.Delete(s.slots.waiting, i, i+1) // no slot, and still parked
+		return
+	}
+	t.parked = false
+}
+
+// cause is why the handler's context has ended, nil if it has not. The root ends a moment before its children.
+func (t *task) cause(ctx context.Context) error {
+	if t == nil {
+		return context.Cause(ctx)
+	}
+	return cmp.Or(context.Cause(ctx), context.Cause(t.s.handling))
+}
+
+// beginInBatch: the handler begins for a task that was parked until now.
+func (t *task) beginInBatch() {
+	if t == nil {
+		return
+	}
+	t.limit()
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.began = time.Now()
 }
 
 // drainBegan is closed when the drain begins; nil, for ever open, without a bus.

@@ -39,13 +39,16 @@ type run struct {
 	ctx   context.Context // Run's: its end begins the drain
 	base  context.Context // Run's values without its end: the root of handlers' contexts and of settling
 	fatal chan error      // the first reason to end early
+	subs  []*subscription // declared before; those that come later open by themselves
 }
 
 // New makes a bus on a transport. It does no I/O. The transport stays the caller's to close, after Run has returned.
 func New(tr transport.Transport, opts ...Option) *Bus {
 	o := options{grace: 20 * time.Second, log: slog.Default()}
 	for _, opt := range opts {
-		opt.applyBus(&o)
+		if opt != nil {
+			opt.applyBus(&o)
+		}
 	}
 	if tr == nil {
 		o.errs = append(o.errs, errors.New("bus: nil transport: pass memory.New() or what redisstream.Open returned"))
@@ -63,6 +66,9 @@ var _ Publisher = (*Bus)(nil)
 
 // Send stores messages that are encoded already; applications call [Topic.Publish].
 func (b *Bus) Send(ctx context.Context, t transport.Topic, ms ...*Message) error {
+	if b == nil {
+		return fmt.Errorf("bus: publish %s: nil bus", t.Name)
+	}
 	return b.send(ctx, t, ms)
 }
 
@@ -123,17 +129,21 @@ func (b *Bus) begin(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	b.run = &run{ctx: ctx, base: context.WithoutCancel(ctx), fatal: make(chan error, 1)}
+	for _, s := range b.subs {
+		if s.beginOpening() {
+			b.run.subs = append(b.run.subs, s)
+		}
+	}
 	b.state = running
 	return b.run, nil
 }
 
 // open opens the subscriptions that were declared before Run, all at once, and returns when all are open.
 func (b *Bus) open(r *run) error {
-	subs := b.subscriptions()
-	errs := make([]error, len(subs))
+	errs := make([]error, len(r.subs))
 	var wg sync.WaitGroup
-	for i, s := range subs {
-		wg.Go(func() { errs[i] = s.open(r) })
+	for i, s := range r.subs {
+		wg.Go(func() { defer s.opening.Done(); errs[i] = s.open(r) })
 	}
 	wg.Wait()
 	if r.ctx.Err() != nil {
@@ -142,8 +152,21 @@ func (b *Bus) open(r *run) error {
 	return errors.Join(errs...)
 }
 
-// add registers a declaration; on a running bus it is opened at once.
+// add registers a declaration; on a running bus it is opened at once, and what is wrong is said in the log.
 func (b *Bus) add(s *subscription) {
+	if b.register(s); s.err != nil && !b.declaring() {
+		b.log.Error("subscription refused", "error", s.err)
+	}
+}
+
+// declaring: Run has not been called, and will report what is wrong.
+func (b *Bus) declaring() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state == idle
+}
+
+func (b *Bus) register(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, other := range b.subs {
@@ -156,7 +179,6 @@ func (b *Bus) add(s *subscription) {
 		s.err = fmt.Errorf("bus: subscribe %s/%s: Run has returned: subscribe before, or make a new bus", s.topic.Name, s.group)
 	}
 	if b.state != idle && s.err != nil {
-		b.log.Error("subscription refused", "error", s.err)
 		return
 	}
 	b.subs = append(b.subs, s)
@@ -182,6 +204,11 @@ func (b *Bus) subscriptions() []*subscription {
 // stop drains one subscription and forgets it.
 func (b *Bus) stop(ctx context.Context, s *subscription) error {
 	err := s.drain(ctx, b.opts.grace)
+	select {
+	case <-s.closed:
+	default:
+		return err // another Stop is about it
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.subs = slices.DeleteFunc(b.subs, func(other *subscription) bool { return other == s })

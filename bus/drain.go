@@ -13,16 +13,21 @@ const afterGrace = 5 * time.Second
 
 // drain stops receiving, gives back what was not begun, waits for the handlers, and leaves the group.
 func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
+	if ctx.Value(handledBy{}) == s {
+		return fmt.Errorf("bus: stop %s: its own handler cannot wait for itself: call Stop in a goroutine", s.name())
+	}
 	if !s.beginDrain() {
-		<-s.closed
-		return nil
+		select {
+		case <-s.closed:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("bus: stop %s: %w", s.name(), ctx.Err())
+		}
 	}
 	defer close(s.closed)
+	s.opening.Wait()
 	if !s.isOpen() {
-		s.wg.Wait() // openWhileRunning may have been about to open
-		if !s.isOpen() {
-			return nil
-		}
+		return nil
 	}
 	s.stop()
 	s.mu.Lock()
@@ -35,8 +40,10 @@ func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
 	defer cancel()
 	s.await(end, afterGrace, func() bool { return s.noHandlers() && s.nothingToSettle() })
 	hung := s.hungHandlers()
-	s.giveUp()
-	closeErr := s.sub.Close(end)
+	s.stopSettling()
+	leave, cancelLeave := context.WithTimeout(context.WithoutCancel(ctx), afterGrace)
+	defer cancelLeave()
+	closeErr := s.sub.Close(leave)
 	if len(hung) == 0 {
 		s.wg.Wait()
 	}
@@ -50,6 +57,9 @@ func (s *subscription) beginDrain() bool {
 		return false
 	}
 	close(s.draining)
+	if s.stopOpening != nil {
+		s.stopOpening()
+	}
 	return true
 }
 
@@ -83,7 +93,16 @@ func (s *subscription) noHandlers() bool {
 func (s *subscription) nothingToSettle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.outbox.todo) == 0 && s.outbox.doing == 0
+	return len(s.outbox.todo) == 0 && s.outbox.doing == 0 && len(s.outbox.later) == 0
+}
+
+func (s *subscription) stopSettling() {
+	s.giveUp()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outbox.timer != nil {
+		s.outbox.timer.Stop()
+	}
 }
 
 func (s *subscription) hungHandlers() (ids []string) {

@@ -6,6 +6,9 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
+// A PublishError tells what became of each event of a Publish that did not store them all.
+type PublishError = transport.PublishError
+
 var (
 	// ErrLeaseLost is the cause of a handler's context whose delivery no longer belongs to it: another consumer has it, or will.
 	ErrLeaseLost = transport.ErrLeaseLost

@@ -42,7 +42,7 @@ type MiddlewareOf[T any] func(next HandlerOf[T]) HandlerOf[T]
 // Send stages ms: they are stored in the same atomic step as the delivery's acknowledgement, after the handler has returned
 // nil, and not at all when it returns an error. It may be called concurrently, until the handler returns.
 func (d *Delivery) Send(ctx context.Context, t transport.Topic, ms ...*Message) error {
-	if d.stage == nil {
+	if d == nil || d.stage == nil { // an Event that was made by hand
 		return fmt.Errorf("bus: publish %s: the delivery is not being handled by a bus", t.Name)
 	}
 	return d.stage.send(ctx, t, ms)
@@ -78,9 +78,27 @@ func stageMessages(ctx context.Context, t transport.Topic, ms []*Message) error 
 		return fmt.Errorf("bus: publish %s: %w", t.Name, errHandled)
 	}
 	for _, m := range ms {
+		if err := storable(t, m); err != nil {
+			return fmt.Errorf("bus: publish %s: %w", t.Name, err)
+		}
+	}
+	for _, m := range ms {
 		s.staged = append(s.staged, transport.Staged{Topic: t, Message: m})
 	}
 	return nil
+}
+
+// storable refuses what no transport can store, before the handler has returned: afterwards nobody could mend it.
+func storable(t transport.Topic, m *Message) error {
+	if m == nil || m.ID == "" {
+		return errors.New("a message without an id: publish through a Topic, or set it")
+	}
+	for _, h := range m.Headers {
+		if !transport.ValidHeaderName(h.Name) {
+			return fmt.Errorf("bad header name %.140q", h.Name)
+		}
+	}
+	return transport.CheckName("topic", t.Name)
 }
 
 // close ends staging and returns what was staged.

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -73,12 +74,31 @@ type Chain struct{ mws []Middleware }
 // Use wraps handlers in middleware; the first is the outermost. See [Chain].
 func Use(mws ...Middleware) Chain { return Chain{mws} }
 
-func (c Chain) applyBus(o *options)                { o.use = append(o.use, c.mws...) }
-func (c Chain) applySubscribe(o *subscribeOptions) { o.use = append(o.use, c.mws...) }
+func (c Chain) applyBus(o *options)                { o.use, o.errs = c.appendTo(o.use, o.errs, "bus: ") }
+func (c Chain) applySubscribe(o *subscribeOptions) { o.use, o.errs = c.appendTo(o.use, o.errs, "") }
+
+func (c Chain) appendTo(mws []Middleware, errs []error, prefix string) ([]Middleware, []error) {
+	for i, mw := range c.mws {
+		if mw == nil {
+			errs = append(errs, fmt.Errorf("%sUse: middleware %d of %d is nil", prefix, i+1, len(c.mws)))
+			continue
+		}
+		mws = append(mws, mw)
+	}
+	return mws, errs
+}
 
 // UseSend wraps everything published through the bus and through its events; the first is the outermost.
 func UseSend(mws ...SendMiddleware) Option {
-	return option(func(o *options) { o.send = append(o.send, mws...) })
+	return option(func(o *options) {
+		for i, mw := range mws {
+			if mw == nil {
+				o.errs = append(o.errs, fmt.Errorf("bus: UseSend: middleware %d of %d is nil", i+1, len(mws)))
+				continue
+			}
+			o.send = append(o.send, mw)
+		}
+	})
 }
 
 // MaxBytes is the largest body of a topic, checked when publishing and before decoding; default [DefaultMaxBytes].
@@ -117,39 +137,64 @@ func Prefetch(n int) SubscribeOption {
 	})
 }
 
-// Redeliver is how long failed events wait; default the zero [Backoff]. They hold no slot meanwhile.
+// Redeliver is how long failed events wait; default the zero [Backoff]. They hold no slot meanwhile. There is no last attempt:
+// an event that fails for ever comes back for ever, unless middleware or the handler answers with [DeadLetter].
 func Redeliver(b Backoff) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.backoff = b })
+	return subscribeOption(func(o *subscribeOptions) {
+		o.backoff = b
+		if b.Min < 0 || b.Max < 0 || b.Max > 0 && b.Max < b.Min {
+			o.errs = append(o.errs, fmt.Errorf("Redeliver(Backoff{Min: %v, Max: %v}): must not be negative, and Max not below Min", b.Min, b.Max))
+		}
+	})
 }
 
 // A Position is where a new group begins: [Earliest], [Latest], [At] or [From].
-type Position interface{ position() transport.Start }
+type Position interface {
+	position() (transport.Start, error)
+}
 
-type position transport.Start
+type position func() (transport.Start, error)
 
-func (p position) position() transport.Start { return transport.Start(p) }
-func (a Moment) position() transport.Start   { return transport.Start{Time: a.t} }
+func (p position) position() (transport.Start, error) { return p() }
+
+func (a Moment) position() (transport.Start, error) {
+	if a.t.IsZero() {
+		return transport.Start{}, errors.New("Start(At(zero time)): use Earliest if the beginning is meant")
+	}
+	return transport.Start{Time: a.t}, nil
+}
 
 var (
 	// Earliest is the oldest event that the topic still has.
-	Earliest Position = position{}
+	Earliest Position = position(func() (transport.Start, error) { return transport.Start{}, nil })
 	// Latest is the first event published after the group was made.
-	Latest Position = position{Latest: true}
+	Latest Position = position(func() (transport.Start, error) { return transport.Start{Latest: true}, nil })
 )
 
 // From is the event at a position in the transport's own form, and what follows; on Redis an entry id, as
 // "1526919030474-55".
-func From(id string) Position { return position{ID: id} }
+func From(id string) Position {
+	return position(func() (transport.Start, error) {
+		if id == "" {
+			return transport.Start{}, errors.New("Start(From(\"\")): use Earliest if the beginning is meant")
+		}
+		return transport.Start{ID: id}, nil
+	})
+}
 
 // Start is where the group begins if the topic does not have it yet; default [Earliest]. A group that exists goes on where it
 // stood.
 func Start(p Position) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) {
 		if p == nil {
-			o.errs = append(o.errs, fmt.Errorf("Start(nil): use Earliest, Latest, At or From"))
+			o.errs = append(o.errs, errors.New("Start(nil): use Earliest, Latest, At or From"))
 			return
 		}
-		o.start = p.position()
+		start, err := p.position()
+		if err != nil {
+			o.errs = append(o.errs, err)
+		}
+		o.start = start
 	})
 }
 

@@ -26,8 +26,9 @@ type Sender func(ctx context.Context, t transport.Topic, ms []*Message) error
 // bodies, in place or in copies of the messages.
 type SendMiddleware func(next Sender) Sender
 
-// Publish stores v and returns when the broker has it. With an event as the publisher, v is stored in the same atomic step
-// as the event's acknowledgement, and not at all when the handler fails.
+// Publish stores v and returns when the broker has it. In a handler pass the event as the publisher: then v is stored in the
+// same atomic step as the event's acknowledgement, and not at all when the handler fails. With the bus it is stored at once, and
+// again when the handler is called again.
 //
 // The event gets an id before the first try (see [ID]). Publish does not try twice: after an error that wraps
 // [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
@@ -62,8 +63,8 @@ func (t *Topic[T]) PublishAll(ctx context.Context, p Publisher, vs []T, opts ...
 }
 
 func (t *Topic[T]) message(p Publisher, v T, opts []PublishOption) (*Message, error) {
-	if t.err != nil {
-		return nil, t.err
+	if err := t.declared(); err != nil {
+		return nil, err
 	}
 	if p == nil {
 		return nil, errors.New("nil publisher: pass the bus, or the event being handled")
@@ -73,6 +74,9 @@ func (t *Topic[T]) message(p Publisher, v T, opts []PublishOption) (*Message, er
 		return nil, err
 	}
 	for _, opt := range opts {
+		if opt == nil {
+			continue
+		}
 		if err := opt.applyPublish(m); err != nil {
 			return nil, err
 		}
@@ -92,8 +96,9 @@ func Key(key string) PublishOption {
 	return publishOption(func(m *Message) error { m.Key = key; return nil })
 }
 
-// ID sets the event's id instead of a new UUIDv7: 1 to 256 bytes without control characters. Use an id that the business
-// already has, so that publishing the same thing twice can be told from two things.
+// ID sets the event's id instead of a new UUIDv7: 1 to 256 bytes without control characters. Where a thing may be published
+// twice, after an unknown outcome, give both the same id: handlers can recognize the second by it. The bus itself does not:
+// both are stored and delivered.
 func ID(id string) PublishOption {
 	return publishOption(func(m *Message) error {
 		if !validID(id) {
@@ -124,7 +129,8 @@ func Header(name, value string) PublishOption {
 	})
 }
 
-// Delay holds the event back: it is stored at once and delivered d later, by the broker's clock, never earlier.
+// Delay holds the event back: it is stored at once and delivered d later, by the broker's clock, never earlier. Zero or less is no
+// delay.
 func Delay(d time.Duration) PublishOption {
 	return publishOption(func(m *Message) error { m.NotBefore = time.Now().Add(d); return nil })
 }
@@ -132,7 +138,8 @@ func Delay(d time.Duration) PublishOption {
 // A Moment is a point in time, see [At].
 type Moment struct{ t time.Time }
 
-// At is a moment: as an option of Publish the event is delivered then, not earlier; in [Start] the group begins with what was
+// At is a moment: as an option of Publish the event is delivered then, not earlier, and at once if that
+// time has come already; in [Start] the group begins with what was
 // stored then.
 func At(t time.Time) Moment { return Moment{t} }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
@@ -17,6 +18,7 @@ type intake struct {
 
 	interrupt context.CancelFunc // ends the Receive under way; nil if there is none
 	since     time.Time          // when the Receive under way began; zero if there is none
+	lost      []string           // receipts that were lost meanwhile
 	failing   error              // why the latest Receive failed; nil if it did not
 }
 
@@ -87,10 +89,10 @@ func (s *subscription) room(now time.Time) (limit int, wait time.Duration) {
 	if stopped, wait := s.pause.at(now); stopped {
 		return 0, wait
 	}
-	if s.pause.probing {
-		if s.intake.held > 0 {
-			return 0, 0
-		}
+	switch {
+	case s.slots.stuck >= s.opts.concurrency, s.pause.probe != nil:
+		return 0, 0
+	case s.pause.probing:
 		return 1, 0
 	}
 	capacity := s.capacity()
@@ -106,17 +108,18 @@ func (s *subscription) room(now time.Time) (limit int, wait time.Duration) {
 const maxCapacity = 1000
 
 // capacity is how much may be held: about a second of work, so that fast handlers get large reads and slow ones do not
-// hoard what another consumer could do. A batch that collects must fit beside
-// one that is handled.
+// hoard what another consumer could do. Where batches collect there is
+// room for a further one beside those that are handled.
 func (s *subscription) capacity() int {
+	batches := (s.slots.taken + 2) * s.slots.batch // those being handled, one that collects, and the next
 	if s.opts.prefetch >= 0 {
-		return s.opts.concurrency + max(s.opts.prefetch, 2*s.slots.batch)
+		return max(s.opts.concurrency+s.opts.prefetch, batches)
 	}
 	second := s.opts.concurrency
 	if d := s.tally.handlerTime; d > 0 {
 		second = int(min(maxCapacity, float64(s.opts.concurrency)*float64(time.Second)/float64(d)))
 	}
-	return max(second, s.opts.concurrency+2*s.slots.batch)
+	return max(second, s.opts.concurrency, batches)
 }
 
 // accept queues deliveries, or gives them back if the subscription was paused or drained meanwhile.
@@ -125,33 +128,54 @@ func (s *subscription) accept(ds []*transport.Delivery, err error) {
 	defer s.mu.Unlock()
 	s.intake.interrupt()
 	s.intake.interrupt, s.intake.since, s.intake.failing = nil, time.Time{}, err
-	tasks := make([]task, len(ds)) // one allocation for all
-	for i, d := range ds {
-		t := &tasks[i]
-		t.Delivery = Delivery{Delivery: d, stage: &t.stage, task: t}
-		t.stage.sender = s.bus.stage
-		t.s = s
-		s.intake.queue = append(s.intake.queue, t)
-	}
-	s.intake.held += len(ds)
-	if stopped, _ := s.pause.at(time.Now()); stopped || s.receiving.Err() != nil {
+	s.enqueue(ds)
+	s.intake.lost = nil
+	stopped, _ := s.pause.at(time.Now())
+	switch {
+	case stopped, s.receiving.Err() != nil, s.slots.stuck >= s.opts.concurrency:
 		s.releaseQueue()
-		return
+	case s.pause.probing && len(s.intake.queue) > 0:
+		s.pause.probe = s.intake.queue[0]
+		rest := s.intake.queue[1:]
+		s.intake.queue = s.intake.queue[:1:1]
+		s.release(rest)
 	}
 	s.startWorkers()
 }
 
+// taskChunk is how many tasks share an allocation, and so how many bodies a slow handler keeps in memory.
+const taskChunk = 16
+
+func (s *subscription) enqueue(ds []*transport.Delivery) {
+	for chunk := range slices.Chunk(ds, taskChunk) {
+		tasks := make([]task, len(chunk))
+		for i, d := range chunk {
+			t := &tasks[i]
+			t.Delivery = Delivery{Delivery: d, stage: &t.stage, task: t}
+			t.stage.sender = s.bus.stage
+			t.s = s
+			t.lost = slices.Contains(s.intake.lost, d.Receipt)
+			s.intake.queue = append(s.intake.queue, t)
+		}
+	}
+	s.intake.held += len(ds)
+}
+
 // releaseQueue gives what was not begun to the group's other consumers.
 func (s *subscription) releaseQueue() {
-	for _, t := range s.intake.queue {
+	s.release(s.intake.queue)
+	s.intake.queue = nil
+}
+
+func (s *subscription) release(ts []*task) {
+	for _, t := range ts {
+		s.probeEnded(t)
 		if t.lost {
 			s.intake.held--
 			continue
 		}
 		s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Deferred})
 	}
-	clear(s.intake.queue)
-	s.intake.queue = nil
 }
 
 // pause is whether the subscription may receive.
@@ -159,7 +183,17 @@ type pause struct {
 	byHand  bool
 	until   time.Time // a handler returned Pause
 	probing bool      // since until: one event at a time, until one ends without Pause
-	epoch   int       // counts the Pauses of handlers
+	probe   *task     // that one; nil if there is none at the moment
+}
+
+// probeEnded makes room for another probe, if t was one.
+func (s *subscription) probeEnded(t *task) (was bool) {
+	if s.pause.probe != t {
+		return false
+	}
+	s.pause.probe = nil
+	signal(s.intake.room)
+	return true
 }
 
 // at tells whether receiving is stopped, and for how long if that is known.
@@ -178,6 +212,8 @@ func (s *subscription) setPaused(paused bool) {
 	s.pause.byHand = paused
 	if paused {
 		s.stopReceiving()
+	} else {
+		s.pause.until = time.Time{} // one event tries whether the handler agrees
 	}
 	signal(s.intake.room)
 }
@@ -188,7 +224,6 @@ func (s *subscription) pauseFor(d time.Duration) {
 		s.pause.until = until
 	}
 	s.pause.probing = true
-	s.pause.epoch++
 	s.stopReceiving()
 	signal(s.intake.room)
 }

@@ -52,7 +52,7 @@ func (b *Bus) Stats(ctx context.Context) (Stats, error) {
 	lagger, _ := b.tr.(transport.Lagger)
 	for _, s := range b.subscriptions() {
 		x := s.stats()
-		x.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Dead: -1}
+		x.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Delayed: -1, Dead: -1}
 		if lagger != nil {
 			lag, err := lagger.Lag(ctx, s.topic, s.group)
 			if err != nil {
@@ -86,22 +86,27 @@ func (b *Bus) Ready() error {
 
 func (s *subscription) ready(now time.Time) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	sub, since, receive, settle, stuck := s.sub, s.intake.since, s.intake.failing, s.outbox.failing, s.slots.stuck
+	s.mu.Unlock() // the transport may have locks of its own
 	switch {
-	case s.sub == nil:
+	case sub == nil:
 		return fmt.Errorf("%w: %s is not open yet", ErrNotRunning, s.name())
-	case s.intake.failing != nil:
-		return fmt.Errorf("bus: %s cannot receive: %w", s.name(), s.intake.failing)
-	case s.intake.since.IsZero():
+	case receive != nil:
+		return fmt.Errorf("bus: %s cannot receive: %w", s.name(), receive)
+	case settle != nil:
+		return fmt.Errorf("bus: %s cannot settle: %w", s.name(), settle)
+	case stuck >= s.opts.concurrency:
+		return fmt.Errorf("bus: %s has %d handlers that ignore their context, and room for no other: see MaxProcessing", s.name(), stuck)
+	case since.IsZero():
 		return nil // it does not want anything at the moment
 	}
-	pulse, ok := s.sub.(transport.Pulse)
+	pulse, ok := sub.(transport.Pulse)
 	if !ok {
 		return nil
 	}
 	last := pulse.LastRoundTrip()
-	if last.Before(s.intake.since) {
-		last = s.intake.since
+	if last.Before(since) {
+		last = since
 	}
 	if silent := now.Sub(last); silent > readyAfter {
 		return fmt.Errorf("bus: %s has heard nothing from the broker for %v", s.name(), silent.Round(time.Second))
@@ -111,13 +116,16 @@ func (s *subscription) ready(now time.Time) error {
 
 func (s *subscription) stats() SubscriptionStats {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	paused, _ := s.pause.at(time.Now())
-	return SubscriptionStats{
+	st := SubscriptionStats{
 		Topic: s.topic.Name, Group: s.group,
 		Queued: len(s.intake.queue), Running: len(s.slots.running), Paused: paused,
-		Counts: s.tally.Counts, Latency: s.tally.latency(),
+		Counts: s.tally.Counts,
 	}
+	latencies := slices.Clone(s.tally.latencies[:min(s.tally.n, len(s.tally.latencies))])
+	s.mu.Unlock()
+	st.Latency = summarize(latencies)
+	return st
 }
 
 // tally counts. The subscription's lock guards it.
@@ -130,11 +138,13 @@ type tally struct {
 
 // handled takes the times of a handler that has returned.
 func (y *tally) handled(t *task, now time.Time) {
-	took := max(now.Sub(t.began), time.Microsecond)
-	if y.handlerTime == 0 {
-		y.handlerTime = took
+	if !t.parked { // a batch counts once
+		took := max(now.Sub(t.began), time.Microsecond)
+		if y.handlerTime == 0 {
+			y.handlerTime = took
+		}
+		y.handlerTime += (took - y.handlerTime) / 8
 	}
-	y.handlerTime += (took - y.handlerTime) / 8
 	if t.Attempt == 1 && t.Redelivered == 0 && !t.Time.IsZero() {
 		y.latencies[y.n%len(y.latencies)] = max(t.began.Sub(t.Time), 0)
 		y.n++
@@ -154,12 +164,11 @@ func (y *tally) settled(v transport.Verdict) {
 	}
 }
 
-func (y *tally) latency() Latency {
-	n := min(y.n, len(y.latencies))
+func summarize(latencies []time.Duration) Latency {
+	n := len(latencies)
 	if n == 0 {
 		return Latency{}
 	}
-	sorted := slices.Clone(y.latencies[:n])
-	slices.Sort(sorted)
-	return Latency{P50: sorted[n/2], P99: sorted[n*99/100], Max: sorted[n-1]}
+	slices.Sort(latencies)
+	return Latency{P50: latencies[n/2], P99: latencies[n*99/100], Max: latencies[n-1]}
 }

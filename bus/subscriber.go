@@ -24,7 +24,9 @@ type Subscriber[T any] struct {
 func (t *Topic[T]) Subscribe(b *Bus, group string, h HandlerOf[T], opts ...SubscribeOption) *Subscriber[T] {
 	o := subscribeOptions{concurrency: 16, prefetch: -1}
 	for _, opt := range opts {
-		opt.applySubscribe(&o)
+		if opt != nil {
+			opt.applySubscribe(&o)
+		}
 	}
 	errs := append([]error{t.err, transport.CheckName("group", group)}, o.errs...)
 	if h == nil {
@@ -50,12 +52,12 @@ func (s *Subscriber[T]) Err() error { return s.sub.declarationError() }
 // Pause stops receiving until Resume. What is being handled goes on; what waits in memory goes to the group's other consumers.
 func (s *Subscriber[T]) Pause() { s.sub.setPaused(true) }
 
-// Resume ends a Pause.
+// Resume ends a Pause, also that of a handler.
 func (s *Subscriber[T]) Resume() { s.sub.setPaused(false) }
 
 // Stop drains the subscription for good: it stops receiving, gives what was not started to the group's other consumers, and
-// waits for the handlers, for [Grace] or until ctx ends. The group keeps its place. The error tells which handlers did not
-// return. Stopping twice is no error; a stopped group may be subscribed again.
+// waits for the handlers, for [Grace] or until ctx ends, and then up to ten seconds more for what they leave. The group keeps its
+// place. The error tells which handlers did not return. Stopping twice is no error; a stopped group may be subscribed again.
 func (s *Subscriber[T]) Stop(ctx context.Context) error { return s.sub.bus.stop(ctx, s.sub) }
 
 // wrap builds a chain once; the first middleware is the outermost.

@@ -25,13 +25,16 @@ type subscription struct {
 	log     *slog.Logger
 	err     error // what is wrong with the declaration; written before the bus has it
 
-	draining chan struct{} // closed when the drain begins
-	closed   chan struct{} // closed when the drain has ended
+	draining chan struct{}  // closed when the drain begins
+	closed   chan struct{}  // closed when the drain has ended
+	opening  sync.WaitGroup // who may be about to open; the drain ends that and waits for them first
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; never held across a call that can wait
 	sub     transport.Subscription
 	openErr error
+
+	stopOpening context.CancelFunc // nil if nobody opens
 
 	receiving context.Context    // ends with Run's context or the drain
 	handling  context.Context    // root of the handlers' contexts, ends when the drain cuts them
@@ -74,26 +77,59 @@ func signal(c chan struct{}) {
 
 // open joins the group and starts the loops.
 func (s *subscription) open(r *run) error {
-	sub, err := s.bus.tr.Subscribe(r.ctx, s.topic, transport.Group{
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	if !s.openingUntil(cancel) {
+		return nil
+	}
+	sub, err := s.bus.tr.Subscribe(ctx, s.topic, transport.Group{
 		Name: s.group, Start: s.opts.start, Lease: s.opts.lease, Lost: s.leaseLost, Warn: s.warn,
 	})
 	if err != nil {
 		return fmt.Errorf("bus: subscribe %s: %w", s.name(), err)
 	}
+	if s.begin(r, sub) {
+		return nil
+	}
+	leave, cancelLeave := context.WithTimeout(r.base, afterGrace)
+	defer cancelLeave()
+	return sub.Close(leave)
+}
+
+// begin starts the loops; false if the drain was faster.
+func (s *subscription) begin(r *run, sub transport.Subscription) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.isDraining() {
+		return false
+	}
 	s.sub, s.openErr = sub, nil
 	s.receiving, s.stop = context.WithCancel(r.ctx)
-	s.handling, s.cut = context.WithCancelCause(r.base)
+	s.handling, s.cut = context.WithCancelCause(context.WithValue(r.base, handledBy{}, s))
 	s.settling, s.giveUp = context.WithCancel(r.base)
 	s.wg.Go(func() { s.receive(r) })
 	s.wg.Go(s.settle)
-	return nil
+	return true
+}
+
+// handledBy is the key under which handlers' contexts have their subscription.
+type handledBy struct{}
+
+// openingUntil has the drain call cancel; false if it has begun already.
+func (s *subscription) openingUntil(cancel context.CancelFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopOpening = cancel
+	return !s.isDraining()
 }
 
 // openWhileRunning opens in the background and tries until it succeeds: nobody waits for the error of a declaration.
 func (s *subscription) openWhileRunning(r *run) {
-	s.wg.Go(func() {
+	if !s.beginOpening() {
+		return
+	}
+	go func() {
+		defer s.opening.Done()
 		t := trouble{what: "cannot open the subscription", log: s.log}
 		for !s.isDraining() {
 			err := s.open(r)
@@ -108,7 +144,18 @@ func (s *subscription) openWhileRunning(r *run) {
 				return
 			}
 		}
-	})
+	}()
+}
+
+// beginOpening makes the drain wait until opening is done; false if the drain was first.
+func (s *subscription) beginOpening() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isDraining() {
+		return false
+	}
+	s.opening.Add(1)
+	return true
 }
 
 func (s *subscription) declarationError() error {
@@ -146,6 +193,9 @@ func (s *subscription) warn(err error) {
 func (s *subscription) leaseLost(d *transport.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.intake.since.IsZero() { // it may be on its way here
+		s.intake.lost = append(s.intake.lost, d.Receipt)
+	}
 	for t := range s.slots.running {
 		if t.Receipt == d.Receipt {
 			t.lost = true

@@ -29,7 +29,9 @@ type Topic[T any] struct {
 func NewTopic[T any](name string, c codec.Codec[T], opts ...TopicOption) *Topic[T] {
 	o := topicOptions{maxBytes: DefaultMaxBytes}
 	for _, opt := range opts {
-		opt.applyTopic(&o)
+		if opt != nil {
+			opt.applyTopic(&o)
+		}
 	}
 	err := transport.CheckName("topic", name)
 	if c == nil {
@@ -43,12 +45,12 @@ func NewTopic[T any](name string, c codec.Codec[T], opts ...TopicOption) *Topic[
 	}
 }
 
-// KeyedBy returns the topic with a function that tells what an event is about, a customer or a device: the key of each
-// event that is published without a [Key] option.
+// KeyedBy sets the function that tells what an event is about, a customer or a device: the key of each event that is published
+// without a [Key] option. It returns the topic, and belongs to its declaration. A key is information for handlers and other
+// readers of the topic: it promises nothing about order.
 func (t *Topic[T]) KeyedBy(key func(T) string) *Topic[T] {
-	c := *t
-	c.key = key
-	return &c
+	t.key = key
+	return t
 }
 
 // Name returns the topic's name.
@@ -58,8 +60,8 @@ func (t *Topic[T]) Name() string { return t.name.Name }
 // topic's MaxBytes is refused before it is looked at. Errors wrap [ErrUndecodable] and never show the payload.
 func (t *Topic[T]) Decode(m *Message) (T, error) {
 	var zero T
-	if t.err != nil {
-		return zero, fmt.Errorf("bus: decode: %w", t.err)
+	if err := t.declared(); err != nil {
+		return zero, fmt.Errorf("bus: decode: %w", err)
 	}
 	if len(m.Body) > t.maxBytes {
 		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, tooLarge(len(m.Body), t.maxBytes))
@@ -69,6 +71,14 @@ func (t *Topic[T]) Decode(m *Message) (T, error) {
 		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, err)
 	}
 	return v, nil
+}
+
+// declared says what is wrong with the declaration.
+func (t *Topic[T]) declared() error {
+	if t.err == nil && t.codec == nil {
+		return errors.New("a topic that NewTopic did not make")
+	}
+	return t.err
 }
 
 // encode makes the message of one value, before any option.
@@ -118,6 +128,9 @@ func erase[T any](t *Topic[T], h HandlerOf[T]) Handler {
 
 // Wrap applies typed middleware to a handler; the first is the outermost.
 func Wrap[T any](h HandlerOf[T], mws ...MiddlewareOf[T]) HandlerOf[T] {
+	if h == nil {
+		return nil // reported by Run
+	}
 	for _, mw := range slices.Backward(mws) {
 		h = mw(h)
 	}

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +20,11 @@ type task struct {
 	// Guarded by the subscription's lock.
 	cancel   context.CancelCauseFunc // set while the handler runs
 	began    time.Time
-	epoch    int  // of the pause when it began
 	parked   bool // waits in a batch and takes no slot
 	lost     bool // another consumer has it
 	finished bool // its outcome is known
+
+	limited func() // ends the timers of MaxProcessing; who runs the handler has it
 }
 
 // slots are the workers. The subscription's lock guards them.
@@ -33,6 +33,7 @@ type slots struct {
 	waiting []chan struct{}
 	running map[*task]struct{} // being handled, the parked too
 	batch   int                // the largest batch that collects here
+	stuck   int                // taken by handlers that ignore their context
 	changed chan struct{}      // tells the drain
 }
 
@@ -62,9 +63,10 @@ func (s *subscription) next() *task {
 		s.intake.queue = s.intake.queue[1:]
 		if t.lost {
 			s.intake.held--
+			s.probeEnded(t)
 			continue
 		}
-		t.began, t.epoch = time.Now(), s.pause.epoch
+		t.began = time.Now()
 		s.slots.running[t] = struct{}{}
 		return t
 	}
@@ -92,10 +94,10 @@ func (s *subscription) handle(t *task) {
 		cancel(ErrLeaseLost)
 	}
 	s.mu.Unlock()
-	limit := s.limit(t)
+	t.limit()
 	err := errGoexit
 	defer func() {
-		limit()
+		t.limited()
 		s.finish(t, ctx, err)
 		cancel(nil)
 		if err == errGoexit {
@@ -133,16 +135,18 @@ func (s *subscription) leaveWorker() {
 	s.startWorkers()
 }
 
-// limit enforces MaxProcessing; the function it returns ends that.
-func (s *subscription) limit(t *task) (stop func()) {
+// limit enforces MaxProcessing from now on, until limited is called.
+func (t *task) limit() {
+	s := t.s
 	d := s.opts.maxProcessing
 	if d == 0 {
-		return func() {}
+		t.limited = func() {}
+		return
 	}
 	lease := transport.Group{Lease: s.opts.lease}.LeaseOrDefault()
 	first := time.AfterFunc(d, func() { t.cancel(fmt.Errorf("bus: MaxProcessing of %v is over: %w", d, context.DeadlineExceeded)) })
 	second := time.AfterFunc(d+lease, func() { s.abandon(t) })
-	return func() { first.Stop(); second.Stop() }
+	t.limited = func() { first.Stop(); second.Stop() }
 }
 
 // abandon gives an event back whose handler ignores that its time is over.
@@ -155,6 +159,10 @@ func (s *subscription) abandon(t *task) {
 	t.finished = true
 	t.stage.close()
 	s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Failed, After: s.opts.backoff.After(t.Attempt)})
+	s.probeEnded(t)
+	if s.slots.stuck++; s.slots.stuck >= s.opts.concurrency {
+		s.stopReceiving() // nobody is left to handle it
+	}
 	s.mu.Unlock()
 	s.log.Error("handler ignores its context, event given back; its slot stays taken until it returns",
 		"id", t.ID, "attempt", t.Attempt, "running", time.Since(t.began).Round(time.Millisecond))
@@ -163,22 +171,23 @@ func (s *subscription) abandon(t *task) {
 // finish turns what the handler returned into a settlement.
 func (s *subscription) finish(t *task, ctx context.Context, err error) {
 	staged := t.stage.close()
-	o := s.outcome(t, cmp.Or(context.Cause(ctx), context.Cause(s.handling)), err) // the root ends a moment before its children
+	o := s.outcome(t, t.cause(ctx), err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.slots.running, t)
 	signal(s.slots.changed)
+	s.tally.handled(t, time.Now())
 	if t.parked {
 		// It gave its slot away; it takes one again, one too many for the moment, and next gives it back.
 		t.parked = false
 		s.slots.taken++
-	} else {
-		s.tally.handled(t, time.Now())
 	}
-	if t.finished {
-		return // abandoned
+	if t.finished { // abandoned
+		s.slots.stuck--
+		return
 	}
 	t.finished = true
+	probe := s.probeEnded(t)
 	if t.lost && o.Verdict != transport.Done {
 		s.intake.held--
 		return
@@ -190,9 +199,8 @@ func (s *subscription) finish(t *task, ctx context.Context, err error) {
 	switch {
 	case o.pause > 0:
 		s.pauseFor(o.pause)
-	case s.pause.probing && t.epoch == s.pause.epoch:
+	case probe:
 		s.pause.probing = false
-		signal(s.intake.room)
 	}
 }
 
@@ -225,7 +233,7 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 		log.Debug("event snoozed")
 	case v.kind == verdictPause:
 		o.Verdict, o.pause = transport.Deferred, max(v.after, time.Millisecond)
-		log.Warn("subscription paused by its handler", "for", o.pause)
+		s.logPause(log.With("for", o.pause))
 	case v.kind == verdictPermanent:
 		o.Verdict, o.After = transport.Failed, s.opts.backoff.resolved().Max
 		log.Error("permanent failure and no dead-letter route: event kept, to be tried again", "after", o.After)
@@ -234,6 +242,18 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 		log.Warn("event moved to the dead letters", "reason", v.reason)
 	}
 	return o
+}
+
+// logPause says the first of the Pauses of concurrent handlers aloud.
+func (s *subscription) logPause(log *slog.Logger) {
+	s.mu.Lock()
+	paused, _ := s.pause.at(time.Now())
+	s.mu.Unlock()
+	if paused {
+		log.Debug("subscription paused by its handler, once more")
+		return
+	}
+	log.Warn("subscription paused by its handler")
 }
 
 func (s *subscription) logFailure(err error, log *slog.Logger) {

@@ -90,5 +90,6 @@ type Lag struct {
 	Pending     int64         // delivered and not settled
 	Oldest      time.Duration // since the oldest pending message was stored; 0 if there is none
 	Waiting     int64         // Failed or Deferred and not yet due
+	Delayed     int64         // published with a NotBefore that has not come; for all groups of the topic
 	Dead        int64         // dead letters
 }

@@ -12,6 +12,9 @@ var (
 	ErrLeaseLost = errors.New("transport: lease lost")
 	// ErrNoGroup: the topic has no such group.
 	ErrNoGroup = errors.New("transport: no such group")
+	// ErrRefused: the broker will never take this settlement, as one that stages what cannot be stored. The delivery can be
+	// settled otherwise.
+	ErrRefused = errors.New("transport: refused")
 	// ErrPublishUnknown: the message may or may not be stored, because the broker's answer did not come.
 	ErrPublishUnknown = errors.New("transport: publish outcome unknown")
 	// ErrNoRoom: the broker is full and stores nothing until there is room again. Publish less, or wait.

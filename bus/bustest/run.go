@@ -38,8 +38,8 @@ func Start(t testing.TB, b *bus.Bus) (stop func()) {
 	return stop
 }
 
-// Settle waits until every group of b has handled all that was published: nothing undelivered, pending, or waiting to be
-// tried again. It fails the test after 30 seconds; in a synctest bubble after a week, which takes no time.
+// Settle waits until every group of b has handled all that was published: nothing undelivered, pending, waiting to be
+// tried again, or delayed. It fails the test after 30 seconds; in a synctest bubble after a week, which takes no time.
 func Settle(t testing.TB, b *bus.Bus) {
 	t.Helper()
 	var before bus.Stats
@@ -58,8 +58,10 @@ func Settle(t testing.TB, b *bus.Bus) {
 func settled(ctx context.Context, b *bus.Bus) (bus.Stats, error) {
 	st, err := b.Stats(ctx)
 	for _, s := range st.Subscriptions {
-		if n := s.Lag.Undelivered + s.Lag.Pending + s.Lag.Waiting; n != 0 && err == nil {
-			err = fmt.Errorf("%s/%s: %d undelivered, %d pending, %d waiting", s.Topic, s.Group, s.Lag.Undelivered, s.Lag.Pending, s.Lag.Waiting)
+		l := s.Lag
+		if err == nil && (l.Undelivered != 0 || l.Pending != 0 || l.Waiting != 0 || l.Delayed != 0) {
+			err = fmt.Errorf("%s/%s: %d undelivered, %d pending, %d waiting, %d delayed (-1: the transport cannot tell)",
+				s.Topic, s.Group, l.Undelivered, l.Pending, l.Waiting, l.Delayed)
 		}
 	}
 	return st, err

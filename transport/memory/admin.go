@@ -56,7 +56,9 @@ func (t *Transport) Discard(ctx context.Context, topic transport.Topic, name str
 
 // Lag looks at a group. It takes time in proportion to what is pending.
 func (t *Transport) Lag(ctx context.Context, topic transport.Topic, name string) (lag transport.Lag, err error) {
-	err = t.withGroup(ctx, topic, name, func(g *group) { lag = g.lag() })
+	waiting := func() int64 { return 0 }
+	err = t.withGroup(ctx, topic, name, func(g *group) { lag, waiting = g.lag(), g.topic.waiting })
+	lag.Delayed = waiting()
 	if errors.Is(err, transport.ErrNoGroup) {
 		return lag, fmt.Errorf("memory: lag of %s on %s: %w", name, topic.Name, err)
 	}

@@ -56,7 +56,7 @@ func (s *subscription) settle(st *transport.Settlement) ([]stage, error) {
 	}
 	stages, err := s.transport.broker.stages(st)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", transport.ErrRefused, err)
 	}
 	it := l.item.latest()
 	if l.lost {

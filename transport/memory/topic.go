@@ -35,6 +35,13 @@ func newTopic(b *broker, name string) *topic {
 	return t
 }
 
+// waiting is how many messages are not due yet.
+func (t *topic) waiting() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int64(t.delayed.len())
+}
+
 // store appends ms, or puts those that are delayed aside. Call wake afterwards, without any lock.
 func (t *topic) store(ms []transport.Message, keep transport.Retention) {
 	t.mu.Lock()

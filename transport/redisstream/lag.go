@@ -20,7 +20,7 @@ func (t *Transport) Lag(ctx context.Context, topic transport.Topic, group string
 	if err != nil {
 		return transport.Lag{}, err
 	}
-	reply, err := scriptLag.run(ctx, t.cmd, []string{k.stream, k.retry, k.groupDue, k.dead}, group)
+	reply, err := scriptLag.run(ctx, t.cmd, []string{k.stream, k.retry, k.groupDue, k.dead, k.due}, group)
 	if errors.Is(err, redis.Nil) {
 		return transport.Lag{}, fmt.Errorf("redisstream: lag of %s for %s: %w", topic.Name, group, transport.ErrNoGroup)
 	}
@@ -34,6 +34,7 @@ func (t *Transport) Lag(ctx context.Context, topic transport.Topic, group string
 		Oldest:      max(time.Duration(number(at(r, 2)))*time.Millisecond, 0),
 		Waiting:     number(at(r, 3)),
 		Dead:        number(at(r, 4)),
+		Delayed:     number(at(r, 5)),
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,6 +44,9 @@ func (s *subscription) settleError(errs []error) error {
 	for i, err := range errs {
 		if err != nil {
 			errs[i] = s.t.clarify("settle "+s.name(), s.keys.stream, err)
+			if isAnswer(err) && strings.HasPrefix(err.Error(), "WRONGTYPE") {
+				errs[i] = fmt.Errorf("%w: %w", transport.ErrRefused, errs[i])
+			}
 			failed = true
 		}
 	}
@@ -77,7 +81,9 @@ func (e *ending) plain() bool { return e.Verdict == transport.Done && len(e.Stag
 func (s *subscription) begin(ss []transport.Settlement, errs []error) []*ending {
 	staged := make([][]stagedWrite, len(ss))
 	for i := range ss {
-		staged[i], errs[i] = s.check(&ss[i])
+		if staged[i], errs[i] = s.check(&ss[i]); errs[i] != nil && !errors.Is(errs[i], transport.ErrClosed) {
+			errs[i] = fmt.Errorf("%w: %w", transport.ErrRefused, errs[i])
+		}
 	}
 	es := make([]*ending, 0, len(ss))
 	s.held.mu.Lock()

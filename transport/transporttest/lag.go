@@ -57,6 +57,10 @@ var lagClauses = []clause{
 		c.done(ds[4:]...)
 		c.done(c.all(4)...)
 		shows(e, look, transport.Lag{Waiting: 2, Dead: 1})
+		later := messages("later")
+		later[0].NotBefore = time.Now().Add(time.Hour)
+		e.must("Publish", tr.Publish(e.Context(), t, later))
+		shows(e, look, transport.Lag{Waiting: 2, Dead: 1, Delayed: 1})
 	}},
 
 	{"lag-retried", "Lag looks at a group.", func(e *env) {

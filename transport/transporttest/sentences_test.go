@@ -71,7 +71,7 @@ var exemptDecls = map[string]string{
 	"Outcome": definition, "NotStored": definition, "Stored": definition, "Unknown": definition,
 	"Delivery": definition, "Verdict": definition, "Settlement.After": definition, "Settlement.Reason": definition,
 	"Settlement.Error": definition, "Staged": definition, "Topic.Name": definition, "Group": definition, "Group.Name": definition,
-	"Lag": definition, "Lag.Undelivered": definition, "Lag.Pending": definition, "Lag.Waiting": definition, "Lag.Dead": definition,
+	"Lag": definition, "Lag.Undelivered": definition, "Lag.Pending": definition, "Lag.Waiting": definition, "Lag.Delayed": definition, "Lag.Dead": definition,
 	"Lagger": definition, "Pulse": definition, "DeadLetters": definition, "Subscription": definition,
 	"Letter.LetterID": definition, "Letter.Attempt": definition, "Letter.Consumer": definition, "Letter.Died": definition,
 	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition,

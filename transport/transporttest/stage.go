@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,32 @@ var stageClauses = []clause{
 		}
 		o.done(ds...)
 		o.silent()
+		c.silent()
+	}},
+
+	{"stage-refused", "ErrRefused: the broker will never take this settlement, as one that stages what cannot be stored.", func(e *env) {
+		tr, t := e.open(), e.topic("in")
+		c := e.join(tr, t, "g")
+		e.publish(tr, t, "a", "b")
+		ds := c.all(2)
+		err := c.try(
+			transport.Settlement{Delivery: ds[0], Verdict: transport.Done, Stage: staged(transport.Topic{Name: "no name"}, "x")},
+			transport.Settlement{Delivery: ds[1], Verdict: transport.Done},
+		)
+		var each *transport.SettleError
+		if !errors.As(err, &each) || len(each.Errs) != 2 || !errors.Is(each.Errs[0], transport.ErrRefused) || each.Errs[1] != nil {
+			e.broken("Settle returned %v", err)
+		}
+	}},
+
+	{"stage-refused-otherwise", "The delivery can be settled otherwise.", func(e *env) {
+		tr, t := e.open(), e.topic("in")
+		c := e.join(tr, t, "g")
+		e.publish(tr, t, "a")
+		d := c.one()
+		_ = c.try(transport.Settlement{Delivery: d, Verdict: transport.Done, Stage: staged(transport.Topic{Name: "no name"}, "x")})
+		c.failed(d, 0)
+		c.done(c.expect("a")...)
 		c.silent()
 	}},
 
