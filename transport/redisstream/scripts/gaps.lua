@@ -9,6 +9,6 @@ local info = redis.call('XINFO', 'STREAM', KEYS[1])
 local first = field(info, 'first-entry')
 local id, added, by = readcursor(KEYS[2])
 local is = run()
-local lost = gap(KEYS[1], g, info, by == is)
+local lost = gap(KEYS[1], g, info, by == is and is ~= '?')
 if id and by ~= is then writecursor(KEYS[2], id, added, is) end
 return {lost, field(g, 'last-delivered-id'), first and first[1] or field(info, 'last-generated-id')}

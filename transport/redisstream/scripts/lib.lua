@@ -66,8 +66,12 @@ local function wrongtype(key, want)
   end
 end
 
--- run names this run of the server.
-local function run() return redis.call('INFO', 'server'):match('run_id:(%w+)') or '?' end
+-- run names this run of the server; "?" if the user may not ask, which INFO is no reason to refuse. Every run is another then.
+local ask = redis.pcall
+local function run()
+  local reply = ask('INFO', 'server')
+  return type(reply) == 'string' and reply:match('run_id:(%w+)') or '?'
+end
 
 -- readcursor is what a cursor key says: up to where the group has acknowledged everything, how many entries the stream ever had,
 -- and the run of the server that said so. Nothing if there is none.

@@ -38,7 +38,7 @@ for i = 2, #KEYS do
       writecursor(KEYS[i], g[2], added, is)
       changed = 1
     end
-    found[#found + 1] = {gap(stream, g[1], info, by == is), stands, first and first[1] or field(info, 'last-generated-id'), back}
+    found[#found + 1] = {gap(stream, g[1], info, by == is and is ~= '?'), stands, first and first[1] or field(info, 'last-generated-id'), back}
   else
     found[#found + 1] = {0, '', '', ''}
   end
