@@ -188,6 +188,9 @@ func TestPublishMistakes(t *testing.T) {
 			"bad header":     {orders.Publish(t.Context(), b, Order{}, bus.Header("a b", "")), "bad header name"},
 			"one id for all": {orders.PublishAll(t.Context(), b, make([]Order, 2), bus.ID("x")), "same id"},
 			"too large":      {small.Publish(t.Context(), b, Order{ID: "12345678901234567890"}), "the topic allows 20"},
+			"zero topic":     {new(bus.Topic[Order]).Publish(t.Context(), b, Order{}), "a topic that NewTopic did not make"},
+			"zero event":     {orders.Publish(t.Context(), new(bus.Event[Order]), Order{}), "not being handled"},
+			"nil bus":        {orders.Publish(t.Context(), (*bus.Bus)(nil), Order{}), "nil bus"},
 			"bad limit":      {bus.NewTopic("x", codec.JSON[Order](), bus.MaxBytes(0)).Publish(t.Context(), b, Order{}), "MaxBytes(0)"},
 			"nil transport":  {orders.Publish(t.Context(), bus.New(nil), Order{}), "nil transport"},
 			"closed":         {orders.Publish(t.Context(), bus.New(closed), Order{}), "close the transport after the last publish"},
@@ -202,17 +205,21 @@ func TestPublishMistakes(t *testing.T) {
 
 func TestRunReportsEveryMistakeAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, tr *memory.Transport) {
-		b := bus.New(tr, bus.Grace(-1))
+		b := bus.New(tr, bus.Grace(-1), nil, bus.UseSend(nil))
 		ok := func(context.Context, *bus.Event[Order]) error { return nil }
 		orders.Subscribe(b, "no handler", nil)
 		orders.Subscribe(b, "billing", ok)
 		twice := orders.Subscribe(b, "billing", ok)
 		orders.Subscribe(b, "idle", ok, bus.Concurrency(0), bus.Lease(time.Millisecond), bus.Prefetch(-1), bus.MaxProcessing(0), bus.Start(nil))
+		orders.Subscribe(b, "wrapped", bus.Wrap[Order](nil), nil, bus.Use(nil), bus.Redeliver(bus.Backoff{Min: time.Hour, Max: time.Minute}))
+		orders.Subscribe(b, "batched", bus.Batched[Order](10, 0, nil), bus.Start(bus.From("")))
+		orders.Subscribe(b, "zero time", ok, bus.Start(bus.At(time.Time{})))
 		bus.NewTopic("!", codec.JSON[Order]()).Subscribe(b, "x", ok)
 		err := b.Run(t.Context())
 		for _, says := range []string{
 			"Grace(-1ns)", `bad group name "no handler"`, "nil handler", "has that subscription already", "Concurrency(0)", "Lease(1ms)",
-			"Prefetch(-1)", "MaxProcessing(0s)", "Start(nil)", `bad topic name "!"`,
+			"Prefetch(-1)", "MaxProcessing(0s)", "Start(nil)", `bad topic name "!"`, "orders.placed/wrapped: Use: middleware", "middleware 1 of 1 is nil",
+			"Max not below Min", `orders.placed/batched: Start(From("")): use Earliest if the beginning is meant; nil handler`, `Start(From(""))`, "Start(At(zero time))", "UseSend: middleware 1 of 1 is nil",
 		} {
 			assert.ErrorContains(t, err, says)
 		}

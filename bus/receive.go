@@ -218,14 +218,19 @@ func (s *subscription) setPaused(paused bool) {
 	signal(s.intake.room)
 }
 
-// pauseFor is what a handler's Pause does.
-func (s *subscription) pauseFor(d time.Duration) {
-	if until := time.Now().Add(d); until.After(s.pause.until) {
+// pauseFor is what a handler's Pause does. It returns false if the subscription was paused already.
+func (s *subscription) pauseFor(d time.Duration) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	paused, _ := s.pause.at(now)
+	if until := now.Add(d); until.After(s.pause.until) {
 		s.pause.until = until
 	}
 	s.pause.probing = true
 	s.stopReceiving()
 	signal(s.intake.room)
+	return !paused
 }
 
 func (s *subscription) stopReceiving() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/typedbus/typedbus/transport"
 )
@@ -33,11 +34,22 @@ func (t *Topic[T]) Subscribe(b *Bus, group string, h HandlerOf[T], opts ...Subsc
 		errs = append(errs, errors.New("nil handler: pass a func(context.Context, *bus.Event[T]) error"))
 	}
 	s := newSubscription(b, t.name, group, erase(t, h), o)
-	if err := errors.Join(errs...); err != nil {
-		s.err = fmt.Errorf("bus: subscribe %s/%s: %w", t.Name(), group, err)
+	if all := inOneLine(errs); all != "" {
+		s.err = fmt.Errorf("bus: subscribe %s/%s: %s", t.Name(), group, all)
 	}
 	b.add(s)
 	return &Subscriber[T]{topic: t, sub: s}
+}
+
+// inOneLine tells errors, so that the line of each subscription begins with its name.
+func inOneLine(errs []error) string {
+	var texts []string
+	for _, err := range errs {
+		if err != nil {
+			texts = append(texts, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // Topic returns the topic subscribed to.

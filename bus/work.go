@@ -196,18 +196,15 @@ func (s *subscription) finish(t *task, ctx context.Context, err error) {
 		o.Stage = staged
 	}
 	s.outbox.add(o.Settlement)
-	switch {
-	case o.pause > 0:
-		s.pauseFor(o.pause)
-	case probe:
+	if probe && !o.paused {
 		s.pause.probing = false
 	}
 }
 
-// outcome is a settlement and what else a handler's return value asks for.
+// outcome is a settlement, and whether it came with a Pause.
 type outcome struct {
 	transport.Settlement
-	pause time.Duration
+	paused bool
 }
 
 // outcome translates a return value, and logs what is no plain success.
@@ -232,8 +229,10 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 		o.Verdict, o.After = transport.Deferred, max(v.after, 0)
 		log.Debug("event snoozed")
 	case v.kind == verdictPause:
-		o.Verdict, o.pause = transport.Deferred, max(v.after, time.Millisecond)
-		s.logPause(log.With("for", o.pause))
+		o.Verdict, o.paused = transport.Deferred, true
+		if s.pauseFor(max(v.after, time.Millisecond)) {
+			log.Warn("subscription paused by its handler", "for", v.after)
+		}
 	case v.kind == verdictPermanent:
 		o.Verdict, o.After = transport.Failed, s.opts.backoff.resolved().Max
 		log.Error("permanent failure and no dead-letter route: event kept, to be tried again", "after", o.After)
@@ -242,18 +241,6 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 		log.Warn("event moved to the dead letters", "reason", v.reason)
 	}
 	return o
-}
-
-// logPause says the first of the Pauses of concurrent handlers aloud.
-func (s *subscription) logPause(log *slog.Logger) {
-	s.mu.Lock()
-	paused, _ := s.pause.at(time.Now())
-	s.mu.Unlock()
-	if paused {
-		log.Debug("subscription paused by its handler, once more")
-		return
-	}
-	log.Warn("subscription paused by its handler")
 }
 
 func (s *subscription) logFailure(err error, log *slog.Logger) {

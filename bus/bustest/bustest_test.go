@@ -115,6 +115,20 @@ func TestStartReportsWhyRunFailed(t *testing.T) {
 	assert.Contains(t, report(t, func(t testing.TB) { bustest.Start(t, b) }), "nil handler")
 }
 
+func TestSettleWaitsForDelayedEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr)
+		n := 0
+		greetings.Subscribe(b, "first", func(context.Context, *bus.Event[string]) error { n++; return nil })
+		bustest.Start(t, b)
+		require.NoError(t, greetings.Publish(t.Context(), b, "x", bus.Delay(time.Hour)))
+		bustest.Settle(t, b)
+		assert.Equal(t, 1, n)
+	})
+}
+
 func TestSettleReportsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := memory.New()
@@ -123,6 +137,6 @@ func TestSettleReportsWhatIsLeft(t *testing.T) {
 		greetings.Subscribe(b, "never", func(context.Context, *bus.Event[string]) error { return bus.Snooze(time.Hour, nil) })
 		bustest.Start(t, b)
 		require.NoError(t, greetings.Publish(t.Context(), b, "x"))
-		assert.Contains(t, report(t, func(t testing.TB) { bustest.Settle(t, b) }), "greetings/never: 0 undelivered, 0 pending, 1 waiting")
+		assert.Contains(t, report(t, func(t testing.TB) { bustest.Settle(t, b) }), "greetings/never: 0 undelivered, 0 pending, 1 waiting, 0 delayed")
 	})
 }
