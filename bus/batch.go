@@ -147,15 +147,16 @@ func (bt *batch[T]) setOutcomes(live []int, cause, err error) {
 		apart, err = false, fmt.Errorf("bus: BatchErrors has %d errors for %d events: return one for each: %w", len(each), len(live), err)
 	}
 	for n, i := range live {
-		switch {
-		case apart:
-			bt.errs[i] = each[n]
-		case err != nil && errors.Is(cause, ErrLeaseLost) && bt.ctxs[i].Err() == nil:
-			// The batch was cut short because another event of it was lost: not this one's fault.
-			bt.errs[i] = Snooze(0, fmt.Errorf("bus: batch cut short: %v", err))
-		default:
-			bt.errs[i] = err
+		own := err
+		if apart {
+			own = each[n]
 		}
+		// Where the batch was cut short because another event of it was lost, that is not this one's fault.
+		innocent := errors.Is(cause, ErrLeaseLost) && bt.ctxs[i].Err() == nil
+		if own != nil && innocent && (!apart || errors.Is(own, context.Canceled)) {
+			own = Snooze(0, fmt.Errorf("bus: batch cut short: %v", own))
+		}
+		bt.errs[i] = own
 	}
 }
 

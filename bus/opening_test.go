@@ -20,6 +20,7 @@ import (
 	"github.com/typedbus/typedbus/transport/memory"
 )
 
+// slowOpen is a transport whose Subscribe takes a while, as a round trip may, and counts.
 type slowOpen struct {
 	*memory.Transport
 	takes time.Duration
@@ -41,8 +42,7 @@ func (f *slowOpen) Subscribe(ctx context.Context, t transport.Topic, g transport
 
 type countingSub struct {
 	transport.Subscription
-	f         *slowOpen
-	receiving atomic.Int32
+	f *slowOpen
 }
 
 func (s *countingSub) Close(ctx context.Context) error {

@@ -34,6 +34,7 @@ type simulation struct{ seed uint64 }
 type history struct {
 	mu       sync.Mutex
 	rnd      *rand.Rand
+	lossy    bool // leases are lost
 	failures map[string]int
 	ends     map[string]int
 	outputs  map[string]int
@@ -41,18 +42,29 @@ type history struct {
 
 func (s simulation) run(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(s.seed, 1))
-	tr := memory.New()
-	t.Cleanup(func() { tr.Close() })
-	h := &history{rnd: rand.New(rand.NewPCG(s.seed, 2)), failures: map[string]int{}, ends: map[string]int{}, outputs: map[string]int{}}
+	tr := &strict{Transport: memory.New(), rnd: rand.New(rand.NewPCG(s.seed, 3))}
+	if s.seed%3 == 0 {
+		tr.lose = 20
+	}
+	t.Cleanup(func() {
+		tr.Close()
+		assert.Empty(t, tr.breaches, "the engine breaks the contract")
+		assert.Zero(t, tr.open, "subscriptions that were not closed")
+	})
+	h := &history{lossy: tr.lose > 0, rnd: rand.New(rand.NewPCG(s.seed, 2)), failures: map[string]int{}, ends: map[string]int{}, outputs: map[string]int{}}
 	events := 1 + rnd.IntN(150)
 	require.NoError(t, orders.PublishAll(t.Context(), bus.New(tr), numbered(events)))
 
 	for range rnd.IntN(4) { // processes that come and go
-		stop := bustest.Start(t, h.bus(tr, rnd))
-		<-time.After(time.Duration(rnd.IntN(20000)) * time.Millisecond)
+		b, sub := h.bus(tr, rnd)
+		stop := bustest.Start(t, b)
+		for range rnd.IntN(5) {
+			<-time.After(time.Duration(rnd.IntN(5e9)))
+			fiddle(t, rnd, sub)
+		}
 		stop()
 	}
-	last := h.bus(tr, rnd)
+	last, _ := h.bus(tr, rnd)
 	bustest.Start(t, last)
 	bustest.Settle(t, last)
 
@@ -64,19 +76,31 @@ func (s simulation) run(t *testing.T) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	total := 0
-	for id, n := range h.ends {
-		assert.Equal(t, 1, n, "event %s ended %d times", id, n)
-		total += n
+	assert.Len(t, h.ends, events)
+	doubled := 0
+	for _, n := range h.ends {
+		doubled += n - 1
 	}
-	assert.Equal(t, events, total)
+	assert.LessOrEqual(t, doubled, tr.lost, "an event ends once, or once more for a lost lease")
 	assert.EqualValues(t, events, int(dead)+len(h.outputs), "each event has one output or one dead letter")
 	for id, n := range h.outputs {
 		assert.Equal(t, 1, n, "outputs of event %s", id)
 	}
 }
 
-func (h *history) bus(tr transport.Transport, rnd *rand.Rand) *bus.Bus {
+// fiddle does what an operator may do.
+func fiddle(t *testing.T, rnd *rand.Rand, sub *bus.Subscriber[Order]) {
+	switch rnd.IntN(8) {
+	case 0:
+		require.NoError(t, sub.Stop(t.Context()))
+	case 1, 2:
+		sub.Pause()
+	case 3, 4, 5:
+		sub.Resume()
+	}
+}
+
+func (h *history) bus(tr transport.Transport, rnd *rand.Rand) (*bus.Bus, *bus.Subscriber[Order]) {
 	b := bus.New(tr, quiet, bus.Grace(time.Duration(rnd.IntN(5))*time.Second))
 	handler := bus.HandlerOf[Order](h.handle)
 	if rnd.IntN(3) == 0 {
@@ -86,14 +110,14 @@ func (h *history) bus(tr transport.Transport, rnd *rand.Rand) *bus.Bus {
 	if rnd.IntN(2) == 0 {
 		opts = append(opts, bus.Prefetch(rnd.IntN(50)))
 	}
-	orders.Subscribe(b, "billing", handler, opts...)
+	sub := orders.Subscribe(b, "billing", handler, opts...)
 	invoices.Subscribe(b, "count", func(_ context.Context, e *bus.Event[Order]) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.outputs[e.Payload.ID]++
+		h.outputs[e.ID]++
 		return nil
 	})
-	return b
+	return b, sub
 }
 
 func (h *history) handleBatch(ctx context.Context, es []*bus.Event[Order]) error {
@@ -108,7 +132,7 @@ func (h *history) handleBatch(ctx context.Context, es []*bus.Event[Order]) error
 			errs[i] = h.handle(ctx, e)
 		}()
 	}
-	if ctx.Err() != nil {
+	if context.Cause(ctx) == bus.ErrDraining {
 		h.cutShort(es, errs)
 	}
 	return errs
@@ -132,7 +156,7 @@ func (h *history) handle(ctx context.Context, e *bus.Event[Order]) error {
 	h.mu.Lock()
 	wait, way := time.Duration(h.rnd.IntN(3e9)), h.rnd.IntN(20)
 	h.mu.Unlock()
-	if err := invoices.Publish(ctx, e, e.Payload); err != nil {
+	if err := invoices.Publish(ctx, e, e.Payload, bus.ID("invoice "+e.Payload.ID)); err != nil {
 		return err
 	}
 	select {
@@ -143,7 +167,8 @@ func (h *history) handle(ctx context.Context, e *bus.Event[Order]) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	id := e.Payload.ID
-	if want := 1 + h.failures[id]; e.Attempt != want {
+	// A failure whose lease was lost counts no attempt.
+	if want := 1 + h.failures[id]; e.Attempt > want || e.Attempt < want && !h.lossy {
 		return bus.DeadLetter("wrong attempt", fmt.Errorf("attempt %d, want %d", e.Attempt, want)) // shows in the sums
 	}
 	switch {
