@@ -33,7 +33,7 @@ func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
 	s.mu.Lock()
 	s.stopReceiving()
 	s.mu.Unlock()
-
+	s.awaitReceiver()
 	s.await(ctx, grace, s.noHandlers)
 	s.cut(ErrDraining)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterGrace)
@@ -48,6 +48,16 @@ func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
 		s.wg.Wait()
 	}
 	return s.drainError(hung, grace, closeErr)
+}
+
+// awaitReceiver waits until the receive loop has ended, and what it still brought was given back.
+func (s *subscription) awaitReceiver() {
+	timer := time.NewTimer(afterGrace)
+	defer timer.Stop()
+	select {
+	case <-s.received:
+	case <-timer.C:
+	}
 }
 
 func (s *subscription) beginDrain() bool {

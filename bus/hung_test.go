@@ -199,3 +199,85 @@ func TestResumeEndsAHandlersPause(t *testing.T) {
 		assert.Equal(t, 2, n)
 	})
 }
+
+func TestConcurrencyIsBackAfterAProbe(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		b := bus.New(tr, quiet)
+		var mu sync.Mutex
+		calls, now, most := 0, 0, 0
+		orders.Subscribe(b, "billing", func(context.Context, *bus.Event[Order]) error {
+			mu.Lock()
+			if calls++; calls == 1 {
+				mu.Unlock()
+				return bus.Pause(time.Second, errCard)
+			}
+			now++
+			most = max(most, now)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			now--
+			return nil
+		}, bus.Concurrency(8))
+		bustest.Start(t, b)
+		publish(t, b, "first")
+		synctest.Wait()
+		require.NoError(t, orders.PublishAll(t.Context(), b, numbered(50)))
+		bustest.Settle(t, b)
+		assert.Equal(t, 8, most)
+	})
+}
+
+func TestAHandlerThatEndsItsGoroutineFreesItsSlot(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		b := bus.New(tr, quiet)
+		var got seen
+		sub := orders.Subscribe(b, "billing", func(ctx context.Context, e *bus.Event[Order]) error {
+			if e.Attempt == 1 {
+				runtime.Goexit()
+			}
+			return got.handle(ctx, e)
+		}, bus.Concurrency(1))
+		stop := bustest.Start(t, b)
+		require.NoError(t, orders.PublishAll(t.Context(), b, numbered(5)))
+		bustest.Settle(t, b)
+		assert.Len(t, got.ids(), 5)
+		stop()
+		assert.Empty(t, bus.Leftovers(sub))
+	})
+}
+
+// late is a transport whose Receive returns deliveries although its context has ended meanwhile, as it may.
+type late struct{ *memory.Transport }
+
+type lateSubscription struct{ transport.Subscription }
+
+func (l late) Subscribe(ctx context.Context, t transport.Topic, g transport.Group) (transport.Subscription, error) {
+	s, err := l.Transport.Subscribe(ctx, t, g)
+	return lateSubscription{s}, err
+}
+
+func (s lateSubscription) Receive(ctx context.Context, limit int) ([]*transport.Delivery, error) {
+	ds, err := s.Subscription.Receive(ctx, limit)
+	if err == nil {
+		<-ctx.Done()
+	}
+	return ds, err
+}
+
+func TestNothingBeginsOnceTheDrainHasBegun(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		b := bus.New(late{tr}, quiet)
+		var got seen
+		orders.Subscribe(b, "billing", got.handle)
+		stop := bustest.Start(t, b)
+		publish(t, b, "1", "2")
+		synctest.Wait()
+		stop()
+		assert.Empty(t, got.ids())
+		lag, err := tr.Lag(t.Context(), transport.Topic{Name: "orders.placed"}, "billing")
+		require.NoError(t, err)
+		assert.Equal(t, transport.Lag{Undelivered: 2}, lag, "they were given back")
+	})
+}

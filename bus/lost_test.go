@@ -4,8 +4,10 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/bus/bustest"
@@ -42,5 +44,35 @@ func TestALeaseLostBeforeItIsQueued(t *testing.T) {
 		bustest.Start(t, b)
 		synctest.Wait()
 		assert.Empty(t, got.ids(), "it is not begun: another consumer has it")
+	})
+}
+
+func TestALeaseLostInTheQueueIsNotBegun(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		lease := &strict{Transport: tr}
+		b := bus.New(lease, quiet)
+		var got seen
+		block := make(chan struct{})
+		var queued []*transport.Delivery
+		sub := orders.Subscribe(b, "billing", func(ctx context.Context, e *bus.Event[Order]) error {
+			<-block
+			return got.handle(ctx, e)
+		}, bus.Concurrency(1), bus.Prefetch(9))
+		lease.received = func(s *strictSubscription, ds []*transport.Delivery) {
+			queued = append(queued, ds...)
+			if len(queued) > 3 {
+				return
+			}
+			time.AfterFunc(time.Second, func() { s.loseLease(ds[1]) })
+		}
+		stop := bustest.Start(t, b)
+		require.NoError(t, orders.PublishAll(t.Context(), b, numbered(3)))
+		<-time.After(time.Minute)
+		close(block)
+		bustest.Settle(t, b)
+		assert.Len(t, got.ids(), 3, "the event whose lease was lost comes once more, and is handled then only")
+		stop()
+		assert.Empty(t, bus.Leftovers(sub))
+		assert.Empty(t, lease.breaches)
 	})
 }

@@ -63,10 +63,13 @@ func (s simulation) run(t *testing.T) {
 			fiddle(t, rnd, sub)
 		}
 		stop()
+		require.Empty(t, bus.Leftovers(sub))
 	}
-	last, _ := h.bus(tr, rnd)
-	bustest.Start(t, last)
+	last, sub := h.bus(tr, rnd)
+	stop := bustest.Start(t, last)
 	bustest.Settle(t, last)
+	stop()
+	require.Empty(t, bus.Leftovers(sub))
 
 	dead, err := tr.CountLetters(t.Context(), transport.Topic{Name: "orders.placed"}, "billing")
 	require.NoError(t, err)

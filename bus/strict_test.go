@@ -17,6 +17,8 @@ type strict struct {
 	rnd  *rand.Rand
 	lose int // one delivery in so many loses its lease; 0: none
 
+	received func(*strictSubscription, []*transport.Delivery) // called with what Receive returns, if not nil
+
 	mu       sync.Mutex
 	breaches []string
 	open     int // subscriptions that were not closed
@@ -72,6 +74,9 @@ func (s *strictSubscription) Receive(ctx context.Context, limit int) ([]*transpo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.receiving = false
+	if s.x.received != nil && len(ds) > 0 {
+		s.x.received(s, ds)
+	}
 	for _, d := range ds {
 		s.held[d.Receipt] = false
 		if s.x.draw(s.x.lose) == 0 {

@@ -28,6 +28,7 @@ type subscription struct {
 	draining chan struct{}  // closed when the drain begins
 	closed   chan struct{}  // closed when the drain has ended
 	opening  sync.WaitGroup // who may be about to open; the drain ends that and waits for them first
+	received chan struct{}  // closed when the receive loop has ended
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; never held across a call that can wait
@@ -57,6 +58,7 @@ func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subsc
 		log:      b.log.With("topic", t.Name, "group", group),
 		draining: make(chan struct{}),
 		closed:   make(chan struct{}),
+		received: make(chan struct{}),
 	}
 	s.intake.room = make(chan struct{}, 1)
 	s.outbox.ready = make(chan struct{}, 1)
@@ -107,7 +109,10 @@ func (s *subscription) begin(r *run, sub transport.Subscription) bool {
 	s.receiving, s.stop = context.WithCancel(r.ctx)
 	s.handling, s.cut = context.WithCancelCause(context.WithValue(r.base, handledBy{}, s))
 	s.settling, s.giveUp = context.WithCancel(r.base)
-	s.wg.Go(func() { s.receive(r) })
+	s.wg.Go(func() {
+		defer close(s.received)
+		s.receive(r)
+	})
 	s.wg.Go(s.settle)
 	return true
 }

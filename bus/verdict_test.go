@@ -240,7 +240,8 @@ func TestStagedByARetriedTryIsNotStored(t *testing.T) {
 func TestMaxProcessing(t *testing.T) {
 	bubble(t, func(t *testing.T, tr *memory.Transport) {
 		var log lines
-		b := bus.New(tr, log.logger())
+		watch := &strict{Transport: tr}
+		b := bus.New(watch, log.logger())
 		begin := time.Now()
 		var mu sync.Mutex
 		var calls []try
@@ -271,6 +272,7 @@ func TestMaxProcessing(t *testing.T) {
 		// 1: 60 s and a back-off of 1 s. 2: 60 s, a lease of 10 s, and a back-off of 2 s.
 		assert.Equal(t, []try{{1, 0}, {2, 61 * time.Second}, {3, 133 * time.Second}}, calls)
 		assert.Contains(t, log.String(), "handler ignores its context")
+		assert.Empty(t, watch.breaches, "an abandoned event is settled once")
 	})
 }
 

@@ -1,0 +1,18 @@
+package bus
+
+import "fmt"
+
+// Leftovers tells what the engine of a drained subscription still counts; "" if nothing, as it should be.
+func Leftovers[T any](sub *Subscriber[T]) string {
+	s := sub.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := []int{s.intake.held, len(s.intake.queue), s.slots.taken, len(s.slots.waiting), len(s.slots.running), s.slots.stuck,
+		len(s.outbox.todo), len(s.outbox.later)}
+	for _, n := range left {
+		if n != 0 || s.pause.probe != nil {
+			return fmt.Sprintf("held, queue, slots taken, waiting, running, stuck, todo, later: %v; probe %v", left, s.pause.probe != nil)
+		}
+	}
+	return ""
+}
