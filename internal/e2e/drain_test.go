@@ -107,3 +107,40 @@ func TestReleasedEventsArriveWithinASecond(t *testing.T) {
 	t.Logf("50 released events were handled by another consumer within %v; the lease is a minute", took.Round(time.Millisecond))
 	assert.Less(t, took, 5*time.Second, "at once, not when the lease is over")
 }
+
+// TestADrainGivesBackWhatAHungHandlerHas: the handler ignores its context, and the lease is a minute.
+func TestADrainGivesBackWhatAHungHandlerHas(t *testing.T) {
+	t.Parallel()
+	s, tr := setup(t)
+	b := bus.New(tr, quiet, bus.Grace(100*time.Millisecond))
+	began, stuck := make(chan struct{}), make(chan struct{})
+	defer close(stuck)
+	orders.Subscribe(b, "billing", func(context.Context, *bus.Event[Order]) error {
+		close(began)
+		<-stuck
+		return nil
+	}, bus.Lease(time.Minute))
+	require.NoError(t, orders.Publish(t.Context(), b, Order{}, bus.ID("order-1")))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	<-began
+	cancel()
+	err := <-ended
+	assert.ErrorContains(t, err, "1 handlers did not return")
+	assert.ErrorContains(t, err, "order-1")
+
+	second := bus.New(open(t, s), quiet)
+	attempt := make(chan int, 1)
+	orders.Subscribe(second, "billing", func(_ context.Context, e *bus.Event[Order]) error {
+		attempt <- e.Attempt
+		return nil
+	}, bus.Lease(time.Minute))
+	bustest.Start(t, second)
+	select {
+	case n := <-attempt:
+		assert.Equal(t, 1, n)
+	case <-time.After(patience): // half a lease
+		assert.Fail(t, "the event was not given back")
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/bus/bustest"
 )
 
 // subscribeStaging turns each order into an invoice, through the event.
@@ -58,4 +59,34 @@ func TestAKilledProcessLeavesOutputAndAcknowledgementOrNeither(t *testing.T) {
 		assert.Equal(t, 1, seen[fmt.Sprintf(`{"N":%d}`, i)], "outputs of %d (seed %d)", i, seed)
 	}
 	t.Logf("%d inputs, %d outputs, %d kills", load+kills, len(outputs), kills)
+}
+
+// TestAnOutputThatCannotBeStoredFailsItsEventOnly: its topic's key holds something else. Nothing else waits for it.
+func TestAnOutputThatCannotBeStoredFailsItsEventOnly(t *testing.T) {
+	t.Parallel()
+	s, tr := setup(t)
+	require.NoError(t, s.Client().Set(t.Context(), "invoices.issued", "x", 0).Err())
+	var log logLines
+	b := bus.New(tr, log.option())
+	orders.Subscribe(b, "billing", func(ctx context.Context, e *bus.Event[Order]) error {
+		if e.Payload.N > 0 {
+			return nil
+		}
+		return invoices.Publish(ctx, e, e.Payload)
+	}, bus.Concurrency(2), bus.Prefetch(0), bus.Redeliver(bus.Backoff{Min: time.Minute, NoJitter: true}))
+	bustest.Start(t, b)
+	values := make([]Order, 104)
+	for i := range 100 {
+		values[4+i].N = 1
+	}
+	require.NoError(t, orders.PublishAll(t.Context(), b, values))
+	eventually(t, "the others to be handled", func() error {
+		st, err := b.Stats(t.Context())
+		if x := st.Subscriptions[0]; err == nil && (x.Done != 100 || x.Failed != 4 || x.Lag.Waiting != 4) {
+			err = fmt.Errorf("%+v", x)
+		}
+		return err
+	})
+	assert.Contains(t, log.String(), "invoices.issued", "the log says which key it is")
+	assert.NoError(t, b.Ready())
 }
