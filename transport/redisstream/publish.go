@@ -139,8 +139,8 @@ func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, 
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil && !answered(err): // the caller's context ended it, in a way that depends on when
-		return context.Cause(ctx)
+	case whyOver(ctx) != nil && !answered(err): // the caller's context ended it, in a way that depends on when
+		return whyOver(ctx)
 	case t.ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = transport.ErrClosed
 	case isDenied(err):
@@ -149,6 +149,14 @@ func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, 
 		}
 	}
 	return t.clarify("publish "+tg.topic, tg.stream, err)
+}
+
+// whyOver is why ctx has ended, nil if it has not. A connection can notice the deadline a moment before the context does.
+func whyOver(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return context.Cause(ctx)
 }
 
 // outcomes are those of the commands of b and the first error, both nil if all messages are stored.
