@@ -18,8 +18,9 @@ type Options struct {
 	Name string
 	// Mappings are the foreign formats, by topic.
 	Mappings map[string]Mapping
-	// Warn, if not nil, is called with what an operator should know about the server and no call returns: that it may evict
-	// streams, that its clock is wrong. It is called once per finding, must return soon, and may be called concurrently.
+	// Warn is called with what an operator should know about the server and no call returns: that it may evict streams, that its
+	// clock is wrong. It is called once per finding, must return soon, and may be called concurrently. Default: the Warn of a
+	// subscription's group, so that the bus logs it.
 	Warn func(error)
 }
 

@@ -269,10 +269,3 @@ func (t *Transport) judge(f facts) error {
 	}
 	return nil
 }
-
-// warn reports what no call returns.
-func (t *Transport) warn(err error) {
-	if t.opts.Warn != nil {
-		t.opts.Warn(err)
-	}
-}

@@ -69,6 +69,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 		return nil, t.clarify("subscribe to "+s.name(), s.keys.stream, err)
 	}
 	t.attend(s)
+	t.sayTo(s)
 	return s, nil
 }
 

@@ -39,6 +39,7 @@ type Transport struct {
 
 	mu     sync.Mutex
 	subs   map[*subscription]struct{}
+	unsaid []error // warn.go
 	closed bool
 }
 
