@@ -10,7 +10,7 @@ TESTFLAGS   ?=     # as: make test TESTFLAGS='-run Drain -count 5'
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check matrix examples fuzz cover clean
+.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check matrix examples idle fuzz cover clean
 .SILENT:
 MAKEFLAGS += --no-print-directory
 
@@ -54,6 +54,9 @@ matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked int
 
 examples: ## run every example; those that serve for ever get a Ctrl-C after EXAMPLETIME
 	scripts/examples.sh $(strip $(EXAMPLETIME))
+
+idle: tools ## what 200 idle subscriptions cost, in percent of a core
+	go test -run '^$$' -bench Idle -benchtime 1x ./internal/e2e | grep core
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	scripts/fuzz.sh $(strip $(FUZZTIME))
