@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
@@ -45,25 +46,38 @@ type Latency struct {
 // Stats asks the transport how far each group is behind and adds what this process has counted. With an error the figures
 // that could be had are returned all the same.
 func (b *Bus) Stats(ctx context.Context) (Stats, error) {
-	var (
-		st   Stats
-		errs []error
-	)
-	lagger, _ := b.tr.(transport.Lagger)
-	for _, s := range b.subscriptions() {
-		x := s.stats()
-		x.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Delayed: -1, Dead: -1}
-		if lagger != nil {
-			lag, err := lagger.Lag(ctx, s.topic, s.group)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("bus: stats of %s: %w", s.name(), err))
-			} else {
-				x.Lag = lag
-			}
-		}
-		st.Subscriptions = append(st.Subscriptions, x)
+	subs := b.subscriptions()
+	st := Stats{Subscriptions: make([]SubscriptionStats, len(subs))}
+	errs := make([]error, len(subs))
+	slots := make(chan struct{}, statsAtOnce)
+	var wg sync.WaitGroup
+	for i, s := range subs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			st.Subscriptions[i], errs[i] = b.statsOf(ctx, s)
+		})
 	}
+	wg.Wait()
 	return st, errors.Join(errs...)
+}
+
+// statsAtOnce bounds how many groups are asked for at the same time.
+const statsAtOnce = 16
+
+func (b *Bus) statsOf(ctx context.Context, s *subscription) (SubscriptionStats, error) {
+	st := s.stats()
+	st.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Delayed: -1, Dead: -1}
+	lagger, ok := b.tr.(transport.Lagger)
+	if !ok {
+		return st, nil
+	}
+	lag, err := lagger.Lag(ctx, s.topic, s.group)
+	if err != nil {
+		return st, fmt.Errorf("bus: stats of %s: %w", s.name(), err)
+	}
+	st.Lag = lag
+	return st, nil
 }
 
 const readyAfter = 30 * time.Second
