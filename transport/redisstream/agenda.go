@@ -165,6 +165,7 @@ type agendas struct {
 	tends   agenda[string]        // retention.go: topics, by stream
 	outs    agenda[keys]          // outbox.go: staged messages on their way to another slot; on a Cluster only
 	tending tending
+	unmoved map[move]bool // refused by the server, and reported; the mover's own
 }
 
 func (t *Transport) initAgendas() {

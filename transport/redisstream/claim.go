@@ -143,7 +143,7 @@ func (s *subscription) adoptLast(ctx context.Context) error {
 	if len(s.reader.adoptAt) == 0 {
 		return nil
 	}
-	if err := s.adopt(ctx); err != nil {
+	if err := s.adopt(ctx); err != nil && !isGroupGone(err) {
 		return fmt.Errorf("look for stranded messages: %w", err)
 	}
 	return nil

@@ -28,7 +28,8 @@ func newClients(ctx context.Context, given redis.UniversalClient) (clients, erro
 	switch c := given.(type) {
 	case *redis.Client:
 		if c != nil {
-			return clients{newReadClients(ctx, c, nil), redis.NewClient(leaseOptions(c.Options()))}, nil
+			leases := redis.NewClient(leaseOptions(c.Options()))
+			return clients{newReadClients(ctx, c, nil, leases), leases}, nil
 		}
 	case *redis.ClusterClient:
 		if c == nil {
@@ -39,7 +40,8 @@ func newClients(ctx context.Context, given redis.UniversalClient) (clients, erro
 			return clients{}, errors.New("redisstream: the ClusterClient sends reads to replicas, which lag behind: " +
 				"leave ReadOnly, RouteByLatency and RouteRandomly out of its options")
 		}
-		return clients{newReadClients(ctx, nil, c), redis.NewClusterClient(clusterLeaseOptions(o))}, nil
+		leases := redis.NewClusterClient(clusterLeaseOptions(o))
+		return clients{newReadClients(ctx, nil, c, leases), leases}, nil
 	case nil:
 	default:
 		return clients{}, fmt.Errorf("redisstream: cannot use a %T: give New a *redis.Client (also of Sentinel) or a *redis.ClusterClient", given)
@@ -122,17 +124,18 @@ func clusterLeaseOptions(o *redis.ClusterOptions) *redis.ClusterOptions {
 // readClients makes the connections of blocking reads. Each is a client of its own with one connection, so that reads that
 // wait take nothing from commands (a shared pool starves acknowledgements) and closing one ends its read at once.
 type readClients struct {
-	ctx     context.Context      // ends with the transport
-	single  *redis.Client        // the command client; nil on a Cluster
-	cluster *redis.ClusterClient // the command client; nil elsewhere
+	ctx     context.Context       // ends with the transport
+	single  *redis.Client         // the command client; nil on a Cluster
+	cluster *redis.ClusterClient  // the command client; nil elsewhere
+	leases  redis.UniversalClient // respects contexts, and is never busy for long
 
 	mu     sync.Mutex
 	open   map[*readConn]struct{}
 	closed bool
 }
 
-func newReadClients(ctx context.Context, single *redis.Client, cluster *redis.ClusterClient) *readClients {
-	return &readClients{ctx: ctx, single: single, cluster: cluster, open: map[*readConn]struct{}{}}
+func newReadClients(ctx context.Context, single *redis.Client, cluster *redis.ClusterClient, leases redis.UniversalClient) *readClients {
+	return &readClients{ctx: ctx, single: single, cluster: cluster, leases: leases, open: map[*readConn]struct{}{}}
 }
 
 // A readConn is one connection for blocking reads of one stream. It never reconnects and never re-sends: after an error other
@@ -154,14 +157,26 @@ func (r *readClients) node(ctx context.Context, key string) (*redis.Client, erro
 	return r.single, nil
 }
 
+// control is a client of the same server for what must not wait for anything the user's client is busy with.
+func (r *readClients) control(ctx context.Context, key string) (*redis.Client, error) {
+	if c, ok := r.leases.(*redis.ClusterClient); ok {
+		return c.MasterForKey(ctx, key)
+	}
+	return r.leases.(*redis.Client), nil
+}
+
 // conn connects to the server that has key.
 func (r *readClients) conn(ctx context.Context, key string) (*readConn, error) {
 	node, err := r.node(ctx, key)
 	if err != nil {
 		return nil, err
 	}
+	control, err := r.control(ctx, key)
+	if err != nil {
+		return nil, err
+	}
 	client := redis.NewClient(readOptions(node.Options()))
-	c := &readConn{Conn: client.Conn(), node: node, client: client, owner: r}
+	c := &readConn{Conn: client.Conn(), node: control, client: client, owner: r}
 	if !r.add(c) {
 		return nil, errors.Join(redis.ErrClosed, client.Close())
 	}
@@ -200,6 +215,8 @@ func (c *readConn) unblock(ctx context.Context) error {
 	if c.id == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, unblockGrace)
+	defer cancel()
 	return c.node.Process(ctx, once{redis.NewIntCmd(ctx, "client", "unblock", c.id)})
 }
 

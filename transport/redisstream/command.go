@@ -122,8 +122,7 @@ func (w *writtenBytes) MarshalBinary() ([]byte, error) {
 type remaining struct{ at time.Time }
 
 func (r *remaining) MarshalBinary() ([]byte, error) {
-	left := max(time.Until(r.at), 0)
-	return fmt.Appendf(nil, "%d", (left + time.Millisecond - 1).Milliseconds()), nil
+	return fmt.Appendf(nil, "%d", ceilMillis(time.Until(r.at))), nil
 }
 
 var (

@@ -220,7 +220,7 @@ func TestGroupIsMadeAgain(t *testing.T) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			want := 1
-			if name == "retry stream" || name == "retry group" {
+			if name == "retry group" {
 				want = 0
 			}
 			require.Equal(t, want, losses(w.warns), "warnings: %v", w.warns)

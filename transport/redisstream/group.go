@@ -42,6 +42,9 @@ func (s *subscription) join(ctx context.Context, first bool) error {
 	}
 	r := list(reply)
 	where := text(at(r, 1))
+	if number(at(r, 3)) == 1 {
+		s.warn(s.loss("the key "+s.keys.retry+" was gone, and with it what the group was to get again", 0, "", ""))
+	}
 	switch text(at(r, 0)) {
 	case "resumed":
 		s.warn(s.loss("the group was gone; it goes on after entry "+where+", so some messages may come again", 0, "", ""))

@@ -1,5 +1,7 @@
 package redisstream
 
+import "strings"
+
 // keys names everything a topic has in Redis. The stream's key is the prefix and the topic's name, without braces, so that
 // it reads well in redis-cli and existing streams can be used; every other key carries the whole stream key as its hash tag,
 // so that all of them share the stream's slot and one script may touch them. Topic and group names have no colon and no
@@ -25,6 +27,11 @@ type groupKeys struct {
 	groupDueBody string // hash: member to the packed fields of its retry entry
 	dead         string // stream: the group's dead letters
 	cursor       string // string: where the group goes on if it is lost, see group.go
+}
+
+// mark is the key that says, for a day, that a consumer has settled an entry that is gone from its stream.
+func (k groupKeys) mark(consumer, entry string) string {
+	return strings.TrimSuffix(k.retry, "retry") + "once:" + consumer + ":" + entry
 }
 
 func (k keys) group(name string) groupKeys {

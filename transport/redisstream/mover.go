@@ -32,12 +32,32 @@ func (t *Transport) move(ctx context.Context, ms []move) {
 		for i, cmd := range scriptMove.each(ctx, t.cmd, len(ms), func(i int) ([]string, []any) {
 			return []string{ms[i].set, ms[i].hash, ms[i].stream}, []any{moveBatch}
 		}) {
+			t.moveFailed(ms[i], cmd.Err())
 			if t.moved(ms[i], list(cmd.Val())) {
 				more = append(more, ms[i])
 			}
 		}
 		ms = more
 	}
+}
+
+// moveFailed reports that the server refuses to move what is due, once until it does not. Only the mover calls it.
+func (t *Transport) moveFailed(m move, err error) {
+	switch refused := err != nil && isAnswer(err); {
+	case err == nil:
+		delete(t.unmoved, m)
+	case refused && !t.unmoved[m]:
+		if t.unmoved == nil {
+			t.unmoved = map[move]bool{}
+		}
+		t.unmoved[m] = true
+		t.warn(t.clarify("move delayed messages from "+m.set, m.stream, err))
+	}
+}
+
+// waiting is so many milliseconds, at most a day: other programs may have put any time there.
+func waiting(ms int64) time.Duration {
+	return time.Duration(min(ms, (24*time.Hour).Milliseconds())) * time.Millisecond
 }
 
 // moved notes the answer of the script for m, and says whether there is more to do at once.
@@ -49,8 +69,12 @@ func (t *Transport) moved(m move, answer []any) (more bool) {
 		t.warn(fmt.Errorf("redisstream: %d messages that waited in %s have lost their content in %s and are dropped: "+
 			"both keys belong together, do not change one alone", n, m.set, m.hash))
 	}
+	if n := number(at(answer, 3)); n > 0 {
+		t.warn(fmt.Errorf("redisstream: %d messages that waited in %s cannot be read and stay in the hash %s: "+
+			"whoever wrote them does not keep to docs/wire-format.md; look at them, and HDEL them", n, m.set, m.hash))
+	}
 	if wait := number(at(answer, 2)); wait >= 0 {
-		t.moves.next(m, time.Duration(wait)*time.Millisecond)
+		t.moves.next(m, waiting(wait))
 	} else {
 		t.moves.nothing(m)
 	}

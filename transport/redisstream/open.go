@@ -93,6 +93,9 @@ func (t *Transport) Close() error {
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), closeTimeout)
 	defer cancel()
+	for _, s := range subs {
+		s.stop() // all at once: ending a read may take its second
+	}
 	var errs []error
 	for _, s := range subs {
 		errs = append(errs, s.Close(ctx))

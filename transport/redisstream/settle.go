@@ -44,7 +44,7 @@ func (s *subscription) settleError(errs []error) error {
 	for i, err := range errs {
 		if err != nil {
 			errs[i] = s.t.clarify("settle "+s.name(), s.keys.stream, err)
-			if isAnswer(err) && strings.HasPrefix(err.Error(), "WRONGTYPE") {
+			if isAnswer(err) && (strings.HasPrefix(err.Error(), "WRONGTYPE") || strings.HasPrefix(err.Error(), "ERR The stream has exhausted")) {
 				errs[i] = fmt.Errorf("%w: %w", transport.ErrRefused, errs[i])
 			}
 			failed = true
@@ -227,7 +227,9 @@ func (s *subscription) conclude(e *ending) (again bool) {
 		return false
 	}
 	e.err = err
-	s.doubt(e)
+	if !neverSent(err) {
+		s.doubt(e)
+	}
 	e.tries++
 	return e.tries < 2
 }

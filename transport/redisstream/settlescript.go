@@ -16,6 +16,9 @@ func (s *subscription) endingKeys(e *ending) []string {
 	for _, w := range e.staged {
 		keys = append(keys, w.keys...)
 	}
+	if e.gone {
+		keys = append(keys, s.keys.mark(s.consumer, e.held.key()))
+	}
 	return keys
 }
 
@@ -72,9 +75,13 @@ func flag(b bool) string {
 	return "0"
 }
 
-// ceilMillis rounds up: never early.
+// ceilMillis rounds up: never early. Adding first would turn the longest durations into the past.
 func ceilMillis(d time.Duration) int64 {
-	return int64((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
+	ms := max(d, 0).Milliseconds()
+	if d > 0 && d%time.Millisecond != 0 {
+		ms++
+	}
+	return ms
 }
 
 // ownFields is the bookkeeping that the message carries on, from what the transport knows and not from what the handler's

@@ -22,6 +22,10 @@ type solo struct {
 	conn *abortable // that was written to last; nil before the first
 }
 
+// tlsIdle is how long a connection with TLS may be idle before it is replaced. go-redis cannot see that a server, or something
+// on the way, has closed one, and a publish sent on it has an unknown outcome. A variable for tests.
+var tlsIdle = 30 * time.Second
+
 func newSolo(o *redis.Options) *solo {
 	s := &solo{}
 	c := cloneOptions(o)
@@ -29,6 +33,9 @@ func newSolo(o *redis.Options) *solo {
 	// One connection is in use at a time. The pool is larger because go-redis gives up for a second after as many failed
 	// dials as the pool is large.
 	c.PoolSize, c.MaxIdleConns = 10, 1
+	if o.TLSConfig != nil && (c.ConnMaxIdleTime <= 0 || c.ConnMaxIdleTime > tlsIdle) {
+		c.ConnMaxIdleTime = tlsIdle
+	}
 	dial := o.Dialer
 	c.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

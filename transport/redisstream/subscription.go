@@ -148,10 +148,7 @@ func (s *subscription) close(ctx context.Context) error {
 		err = s.settling.shut(ctx)
 	}
 	if err == nil {
-		err = s.adoptLast(ctx)
-	}
-	if err == nil {
-		err = s.release(ctx)
+		err = errors.Join(s.adoptLast(ctx), s.release(ctx)) // what is known is released in any case
 	}
 	if err == nil {
 		_, err = scriptLeave.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)

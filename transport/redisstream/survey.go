@@ -20,6 +20,7 @@ func (t *Transport) survey(ctx context.Context, subs []*subscription) {
 	}) {
 		s, answer := subs[i], list(cmd.Val())
 		if answer == nil {
+			s.others.Store(true) // not known: better look in vain than not at all
 			continue
 		}
 		s.others.Store(int(number(at(answer, 0))) > s.held.size())
@@ -31,6 +32,6 @@ func (t *Transport) survey(ctx context.Context, subs []*subscription) {
 // watch moves what was found waiting in a set, in so many milliseconds; none if that is negative.
 func (t *Transport) watch(m move, wait int64) {
 	if wait >= 0 {
-		t.moves.wake(t, m, time.Now().Add(time.Duration(wait)*time.Millisecond))
+		t.moves.wake(t, m, time.Now().Add(waiting(wait)))
 	}
 }

@@ -28,8 +28,8 @@ const (
 type Mapping struct {
 	Data        string // the field with the body; required
 	ID          string // the field with the message id; "" if entries have none
-	Key         string // the field with the key; "" if entries have none
-	ContentType string // the field with the content type; "" if entries have none
+	Key         string // the field with the key; "" if entries have none: then keys of published messages are not stored
+	ContentType string // the field with the content type; "" if entries have none: then those of published messages are not stored
 
 	// HeaderPrefix begins the fields that are headers. "" makes every other field a header of the same name.
 	HeaderPrefix string
@@ -99,7 +99,9 @@ func (mp *Mapping) parse(stream, entryID string, values map[string]any) (*transp
 		case mp.Key != "" && field == mp.Key:
 			m.Key = s
 		case mp.ContentType != "" && field == mp.ContentType:
-			m.ContentType = s
+			if s != "" {
+				m.ContentType = s
+			}
 		case strings.HasPrefix(field, ownPrefix): // bookkeeping, or a forgery of it
 		case strings.HasPrefix(field, mp.HeaderPrefix) && transport.ValidHeaderName(field[len(mp.HeaderPrefix):]):
 			m.Headers = append(m.Headers, transport.Header{Name: field[len(mp.HeaderPrefix):], Value: s})

@@ -2,10 +2,11 @@
 --
 -- KEYS  1 stream, 2 retry stream, 3 cursor
 -- ARGV  1 group, 2 where a new group begins: "0", "$" or an entry id, 3 "1" if it may be new, "0" if it has existed
--- returns {what, position, entries}
+-- returns {what, position, entries, retries}
 --   what      "joined" the group was there, "created" at the position, "resumed": only the group was lost, and it goes on
 --             at its cursor, "restarted": the stream was lost too, or the cursor, and it begins with what is there
 --   entries   how many entries the stream has now
+--   retries   1 if the group was there and its retry stream was not
 --
 -- A group is created with ENTRIESREAD where that is known, so that its lag is right and entries trimmed unread are noticed.
 local stream, retry, cursor = KEYS[1], KEYS[2], KEYS[3]
@@ -39,7 +40,9 @@ if not groupof(stream, group) then
   writecursor(cursor, at, added, run())
 end
 
+local gone = 0
 if not groupof(retry, group) then
+  if what == 'joined' and ARGV[3] ~= '1' and redis.call('EXISTS', retry) == 0 then gone = 1 end
   redis.call('XGROUP', 'CREATE', retry, group, '0', 'MKSTREAM')
 end
-return {what, at, length}
+return {what, at, length, gone}

@@ -23,15 +23,21 @@ local function compare(a, b)
   return c
 end
 
+-- decrement is one less than a number greater than 0 that is written in decimal, exactly.
+local function decrement(n)
+  local head, digit, zeros = n:match('^(%d-)([1-9])(0*)$')
+  local d = string.format('%d', tonumber(digit) - 1)
+  return ((head .. d .. ('9'):rep(#zeros)):gsub('^0+(%d)', '%1'))
+end
+
 -- before is the id that comes right before id.
 local function before(id)
   local ms, seq = id:match('^(%d+)-(%d+)$')
   if seq ~= '0' then
-    if #seq <= 15 then return ms .. '-' .. string.format('%.0f', tonumber(seq) - 1) end
-    return ms .. '-0' -- such sequences are not made by servers; earlier is safe
+    return ms .. '-' .. decrement(seq)
   end
   if ms == '0' then return '0-0' end
-  return string.format('%.0f', tonumber(ms) - 1) .. '-18446744073709551615'
+  return decrement(ms) .. '-18446744073709551615'
 end
 
 -- groupof is the XINFO GROUPS entry of a group, nil if the key or the group does not exist.

@@ -1,7 +1,7 @@
 -- settle ends one delivery, whole or not at all: it stores what the verdict says, then acknowledges. Only the consumer that
 -- has the lease may do it. Whatever can fail is looked at before the first write, because Lua has no rollback.
 --
--- KEYS  1 the stream of the delivery, then those that ARGV names by their number
+-- KEYS  1 the stream of the delivery, then those that ARGV names by their number; last, if fence is "0", the mark of the settlement
 -- ARGV  group, consumer, entry id, delivery count
 --       fence    "1": the entry must be pending for the consumer with the count; "0": it was deleted from the stream while
 --                the consumer had it, so it must not be pending for anybody
@@ -37,8 +37,10 @@ local given = args(ngiven)
 if fence == '1' then
   local p = redis.call('XPENDING', source, group, id, id, 1, consumer)
   if not p[1] or string.format('%.0f', p[1][4]) ~= count then return 0 end
-elseif redis.call('XPENDING', source, group, id, id, 1)[1] then
-  return 0
+else
+  if redis.call('XPENDING', source, group, id, id, 1)[1] then return 0 end
+  -- Nothing in the stream tells any more whether this was done before.
+  if redis.call('EXISTS', KEYS[#KEYS]) == 1 then return 1 end
 end
 
 -- What will be written.
@@ -86,9 +88,27 @@ end
 
 local t = redis.call('TIME')
 local from = t[1] * 1000 + math.ceil(t[2] / 1000)
+-- What fails all the same (a stream whose ids are used up) undoes what came before it.
+local undo = {}
 for _, w in ipairs(writes) do
-  if w.call then redis.call(unpack(w.call)) else due_put(w.key, w.hash, w.member, from + w.delay, w.entry) end
+  local ok, made
+  if w.call then
+    made = redis.pcall(unpack(w.call))
+    ok = not (type(made) == 'table' and made.err)
+    if ok then undo[#undo + 1] = {'XDEL', w.key, made} end
+  else
+    ok, made = pcall(due_put, w.key, w.hash, w.member, from + w.delay, w.entry)
+    if ok then
+      undo[#undo + 1] = {'ZREM', w.key, w.member}
+      undo[#undo + 1] = {'HDEL', w.hash, w.member}
+    end
+  end
+  if not ok then
+    for _, call in ipairs(undo) do redis.call(unpack(call)) end
+    return type(made) == 'table' and made or redis.error_reply(tostring(made))
+  end
 end
+if fence == '0' then redis.call('SET', KEYS[#KEYS], '1', 'PX', 86400000) end
 redis.call('XACK', source, group, id)
 if delete == '1' then redis.call('XDEL', source, id) end
 return 1

@@ -13,8 +13,8 @@ local function pending(key)
 end
 local ms
 local function wait(set)
-  local head = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')
-  if not head[2] then return -1 end
+  local head = redis.pcall('ZRANGE', set, 0, 0, 'WITHSCORES') -- a wrong type is the mover's to report
+  if head.err or not head[2] then return -1 end
   ms = ms or now()
   return math.max(tonumber(head[2]) - ms, 0)
 end

@@ -35,11 +35,15 @@ for i = 2, #KEYS do
       back = 'group'
     end
     if id ~= g[2] or n ~= added or by ~= is then
-      writecursor(KEYS[i], g[2], added, is)
+      -- A server without room refuses this; what follows makes room.
+      redis.pcall('SET', KEYS[i], string.format('%s %.0f %s', g[2], added, is))
       changed = 1
     end
     found[#found + 1] = {gap(stream, g[1], info, by == is and is ~= '?'), stands, first and first[1] or field(info, 'last-generated-id'), back}
   else
+    -- The group is gone, and its consumers are about to make it again where its cursor says.
+    local id, n = readcursor(KEYS[i])
+    if id and n <= added and (not low or compare(id, low) < 0) then low = id end
     found[#found + 1] = {0, '', '', ''}
   end
 end
