@@ -76,7 +76,8 @@ func (t *Transport) usable() error {
 const closeTimeout = 5 * time.Second
 
 // Close implements [transport.Transport]. Publishes under way end: what was sent with what the server answers, what was not
-// with [transport.ErrClosed].
+// with [transport.ErrClosed]. While Redis does not answer it takes up to five seconds, or as long as a command of the client that New
+// was given may take (its ReadTimeout), if that is longer.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	if t.closed {

@@ -1,5 +1,6 @@
 -- settle ends one delivery, whole or not at all: it stores what the verdict says, then acknowledges. Only the consumer that
--- has the lease may do it. Whatever can fail is looked at before the first write, because Lua has no rollback.
+-- has the lease may do it. What can be wrong is looked at before the first write, because Lua has no rollback; what fails all
+-- the same undoes the writes before it.
 --
 -- KEYS  1 the stream of the delivery, then those that ARGV names by their number; last, if fence is "0", the mark of the settlement
 -- ARGV  group, consumer, entry id, delivery count
