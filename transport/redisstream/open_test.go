@@ -153,7 +153,7 @@ func TestOpenAnOldServer(t *testing.T) {
 		hello   bool
 	}{{"5.0.14", false}, {"6.2.14", true}} {
 		_, err := Open(bounded(t), "redis://"+fakeRedis(t, old(c.version, c.hello)), Options{})
-		require.EqualError(t, err, "redisstream: redis "+c.version+" is too old: 7.0 or newer is needed")
+		require.EqualError(t, err, "redisstream: redis "+c.version+" is too old: upgrade the server to 7.0 or newer")
 	}
 	tr, err := Open(bounded(t), "redis://"+fakeRedis(t, old("7.0.0", true)), Options{})
 	require.NoError(t, err)

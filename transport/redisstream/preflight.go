@@ -248,7 +248,7 @@ func (t *Transport) judge(f facts) error {
 	_, cluster := t.cmd.(*redis.ClusterClient)
 	switch {
 	case err == nil && n < 7:
-		return fmt.Errorf("redisstream: %s %s is too old: 7.0 or newer is needed", printable(f.product, 20), printable(f.version, 20))
+		return fmt.Errorf("redisstream: %s %s is too old: upgrade the server to 7.0 or newer", printable(f.product, 20), printable(f.version, 20))
 	case f.mode == "sentinel":
 		return errors.New("redisstream: this is a Sentinel and no Redis: use a URL that begins with redis+sentinel://, or a failover client")
 	case f.mode == "cluster" && !cluster:
