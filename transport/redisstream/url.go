@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"strings"
@@ -85,41 +86,32 @@ func why(u *url.URL, err error) string {
 	return "one of its parameters has a value of the wrong kind"
 }
 
-// or is the default for a setting that was not given.
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
 func tuned(o *redis.Options) *redis.Options {
-	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
-	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
-	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
-	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = cmp.Or(o.ConnMaxLifetime, connLifetime), cmp.Or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = cmp.Or(o.ConnMaxLifetimeJitter, connJitter)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return o
 }
 
 func tunedFailover(o *redis.FailoverOptions) *redis.FailoverOptions {
-	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
-	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
-	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
-	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = cmp.Or(o.ConnMaxLifetime, connLifetime), cmp.Or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = cmp.Or(o.ConnMaxLifetimeJitter, connJitter)
 	return o
 }
 
 func tunedCluster(o *redis.ClusterOptions) *redis.ClusterOptions {
-	o.MaxRedirects = or(o.MaxRedirects, 5)
-	o.DialTimeout, o.DialerRetries = or(o.DialTimeout, dialTimeout), dialTries
-	o.ReadTimeout, o.WriteTimeout = or(o.ReadTimeout, commandTimeout), or(o.WriteTimeout, commandTimeout)
+	o.MaxRedirects = cmp.Or(o.MaxRedirects, 5)
+	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
+	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
-	o.ConnMaxLifetime, o.ConnMaxIdleTime = or(o.ConnMaxLifetime, connLifetime), or(o.ConnMaxIdleTime, connIdleTimeout)
-	o.ConnMaxLifetimeJitter = or(o.ConnMaxLifetimeJitter, connJitter)
+	o.ConnMaxLifetime, o.ConnMaxIdleTime = cmp.Or(o.ConnMaxLifetime, connLifetime), cmp.Or(o.ConnMaxIdleTime, connIdleTimeout)
+	o.ConnMaxLifetimeJitter = cmp.Or(o.ConnMaxLifetimeJitter, connJitter)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return o
 }
