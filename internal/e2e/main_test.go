@@ -140,20 +140,8 @@ func open(t *testing.T, s *redistest.Server) *redisstream.Transport {
 // eventually waits until check returns nil, and fails with its last error otherwise.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			require.Fail(t, "timeout", "waiting for %s: %v", what, err)
-		}
-	}
+	err := redistest.Eventually(patience, func(context.Context) error { return check() })
+	require.NoError(t, err, "waiting for %s", what)
 }
 
 // nothingLeft waits until a group has nothing to do.
