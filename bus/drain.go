@@ -44,6 +44,7 @@ func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
 	leave, cancelLeave := context.WithTimeout(context.WithoutCancel(ctx), afterGrace)
 	defer cancelLeave()
 	closeErr := s.sub.Close(leave)
+	s.await(leave, afterGrace, s.noHooks)
 	if len(hung) == 0 {
 		s.wg.Wait()
 	}
@@ -103,7 +104,7 @@ func (s *subscription) noHandlers() bool {
 func (s *subscription) nothingToSettle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.outbox.todo) == 0 && s.outbox.doing == 0 && len(s.outbox.later) == 0
+	return len(s.outbox.todo) == 0 && s.outbox.doing == 0 && len(s.outbox.later) == 0 && s.outbox.hooking == 0
 }
 
 func (s *subscription) stopSettling() {
@@ -112,6 +113,9 @@ func (s *subscription) stopSettling() {
 	defer s.mu.Unlock()
 	if s.outbox.timer != nil {
 		s.outbox.timer.Stop()
+	}
+	for d := range s.outbox.hooks {
+		s.tellHooks(d, 0, errDrainEnded)
 	}
 }
 

@@ -109,7 +109,8 @@ func (s *stage) close() []transport.Staged {
 	return s.staged
 }
 
-func (d *Delivery) stagedSoFar() int {
+// Staged is how many messages wait to be stored together with the delivery's acknowledgement.
+func (d *Delivery) Staged() int {
 	if d.stage == nil {
 		return 0
 	}
@@ -127,6 +128,23 @@ func (d *Delivery) unstage(from int) {
 	if len(d.stage.staged) > from {
 		d.stage.staged = d.stage.staged[:from]
 	}
+}
+
+// Draining is closed when the drain of the subscription begins: what only waits should give up then. It is nil, and so never
+// closed, for a delivery that no bus handles.
+func (d *Delivery) Draining() <-chan struct{} {
+	if d.task == nil {
+		return nil
+	}
+	return d.task.s.draining
+}
+
+// WithMessage returns the delivery with another message in it, for middleware that rewrites headers or bytes before they are
+// decoded. What is retried, dead-lettered or given back stays the message that was stored.
+func (d *Delivery) WithMessage(m *Message) *Delivery {
+	rewritten := *d.Delivery
+	rewritten.Message = m
+	return &Delivery{Delivery: &rewritten, stage: d.stage, task: d.task}
 }
 
 // NewDelivery makes a delivery that no bus handles, for tests of handlers and middleware: what is published through it goes

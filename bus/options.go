@@ -47,6 +47,7 @@ type subscribeOptions struct {
 	prefetch      int // -1: adaptive
 	backoff       Backoff
 	start         transport.Start
+	letters       transport.LetterBound
 	lease         time.Duration
 	maxProcessing time.Duration // 0: no limit
 	use           []Middleware
@@ -214,6 +215,12 @@ func MaxProcessing(d time.Duration) SubscribeOption {
 		o.maxProcessing = d
 		o.longEnough("MaxProcessing", d, time.Millisecond)
 	})
+}
+
+// RetainLetters bounds the group's dead letters by number and age; default the newest 1,000,000 of any age. What the bound
+// removes is logged and counted ([transport.Lag] LettersDropped).
+func RetainLetters(b transport.LetterBound) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.letters = b })
 }
 
 func (o *subscribeOptions) atLeast(name string, n, least int) {

@@ -17,6 +17,9 @@ type settlements struct {
 
 	failing error         // why the latest call ended nothing; nil if it ended something
 	ready   chan struct{} // says that there is something to do
+
+	hooks   map[*transport.Delivery][]settledHook // of what is handled and not ended; nil until there is one
+	hooking int                                   // being called
 }
 
 func (o *settlements) add(st transport.Settlement) {
@@ -71,9 +74,11 @@ func (s *subscription) settled(batch []transport.Settlement, err error) (away er
 			ended = true
 			s.intake.held--
 			s.tally.settled(batch[i].Verdict)
+			s.tellHooks(batch[i].Delivery, batch[i].Verdict, nil)
 		case errors.Is(e, ErrLeaseLost), errors.Is(e, ErrClosed):
 			ended = true
 			s.intake.held--
+			s.tellHooks(batch[i].Delivery, batch[i].Verdict, e)
 		case errors.Is(e, transport.ErrRefused) && (batch[i].Verdict == transport.Done || batch[i].Verdict == transport.Dead):
 			ended = true
 			s.outbox.add(transport.Settlement{Delivery: batch[i].Delivery, Verdict: transport.Failed, After: s.opts.backoff.After(batch[i].Attempt)})

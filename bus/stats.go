@@ -67,7 +67,7 @@ const statsAtOnce = 16
 
 func (b *Bus) statsOf(ctx context.Context, s *subscription) (SubscriptionStats, error) {
 	st := s.stats()
-	st.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Delayed: -1, Dead: -1}
+	st.Lag = transport.Lag{Undelivered: -1, Pending: -1, Oldest: -1, Waiting: -1, Delayed: -1, Dead: -1, LettersDropped: -1}
 	lagger, ok := b.tr.(transport.Lagger)
 	if !ok {
 		return st, nil

@@ -34,6 +34,9 @@ func (t *Topic[T]) Subscribe(b *Bus, group string, h HandlerOf[T], opts ...Subsc
 		errs = append(errs, errors.New("nil handler: pass a func(context.Context, *bus.Event[T]) error"))
 	}
 	s := newSubscription(b, t.name, group, erase(t, h), o)
+	if t.codec != nil {
+		s.contentType = t.codec.ContentType()
+	}
 	if all := inOneLine(errs); all != "" {
 		s.err = fmt.Errorf("bus: subscribe %s/%s: %s", t.Name(), group, all)
 	}

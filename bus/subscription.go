@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,9 +22,12 @@ type subscription struct {
 	topic   transport.Topic
 	group   string
 	handler Handler // the whole chain
-	opts    subscribeOptions
-	log     *slog.Logger
-	err     error // what is wrong with the declaration; written before the bus has it
+
+	contentType string // of the codec, for Explain
+
+	opts subscribeOptions
+	log  *slog.Logger
+	err  error // what is wrong with the declaration; written before the bus has it
 
 	draining chan struct{}  // closed when the drain begins
 	closed   chan struct{}  // closed when the drain has ended
@@ -54,18 +58,21 @@ type subscription struct {
 func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subscribeOptions) *subscription {
 	s := &subscription{
 		bus: b, topic: t, group: group, opts: o,
-		handler:  wrap(wrap(h, o.use), b.opts.use),
 		log:      b.log.With("topic", t.Name, "group", group),
 		draining: make(chan struct{}),
 		closed:   make(chan struct{}),
 		received: make(chan struct{}),
 	}
+	s.handler = wrap(h, s.chain())
 	s.intake.room = make(chan struct{}, 1)
 	s.outbox.ready = make(chan struct{}, 1)
 	s.slots.running = make(map[*task]struct{})
 	s.slots.changed = make(chan struct{}, 1)
 	return s
 }
+
+// chain is the middleware around the handler, outermost first.
+func (s *subscription) chain() []Middleware { return slices.Concat(s.bus.opts.use, s.opts.use) }
 
 func (s *subscription) name() string { return s.topic.Name + "/" + s.group }
 
@@ -85,7 +92,7 @@ func (s *subscription) open(r *run) error {
 		return nil
 	}
 	sub, err := s.bus.tr.Subscribe(ctx, s.topic, transport.Group{
-		Name: s.group, Start: s.opts.start, Lease: s.opts.lease, Lost: s.leaseLost, Warn: s.warn,
+		Name: s.group, Start: s.opts.start, Lease: s.opts.lease, Letters: s.opts.letters, Lost: s.leaseLost, Warn: s.warn,
 	})
 	if err != nil {
 		return fmt.Errorf("bus: subscribe %s: %w", s.name(), err)

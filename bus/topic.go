@@ -113,7 +113,7 @@ func erase[T any](t *Topic[T], h HandlerOf[T]) Handler {
 			return Permanent(err)
 		}
 		// What a failed try has staged must not go out with a later try that ends well.
-		staged := d.stagedSoFar()
+		staged := d.Staged()
 		ok := false
 		defer func() {
 			if !ok || err != nil {

@@ -24,6 +24,8 @@ type task struct {
 	lost     bool // another consumer has it
 	finished bool // its outcome is known
 
+	hooks []settledHook
+
 	limited func() // ends the timers of MaxProcessing; who runs the handler has it
 }
 
@@ -158,6 +160,7 @@ func (s *subscription) abandon(t *task) {
 	}
 	t.finished = true
 	t.stage.close()
+	s.keepHooks(t)
 	s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Failed, After: s.opts.backoff.After(t.Attempt)})
 	s.probeEnded(t)
 	if s.slots.stuck++; s.slots.stuck >= s.opts.concurrency {
@@ -187,9 +190,11 @@ func (s *subscription) finish(t *task, ctx context.Context, err error) {
 		return
 	}
 	t.finished = true
+	s.keepHooks(t)
 	probe := s.probeEnded(t)
 	if t.lost && o.Verdict != transport.Done {
 		s.intake.held--
+		s.tellHooks(t.Delivery.Delivery, o.Verdict, ErrLeaseLost)
 		return
 	}
 	if o.Verdict == transport.Done {
@@ -213,32 +218,32 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 	if err == nil {
 		return o
 	}
-	v := verdictOf(err)
+	v := VerdictOf(err)
 	log := s.log.With("id", t.ID, "attempt", t.Attempt, "error", err)
 	switch {
 	case cause == ErrLeaseLost:
 		o.Verdict = transport.Failed // not settled: another consumer has it
 		log.Warn("lease lost while handling; another consumer has the event")
-	case v == nil && cause == ErrDraining:
+	case v.Kind == Failed && cause == ErrDraining:
 		o.Verdict = transport.Deferred
 		log.Info("handler cut short by the drain, event given back")
-	case v == nil:
+	case v.Kind == Failed:
 		o.Verdict, o.After = transport.Failed, s.opts.backoff.After(t.Attempt)
 		s.logFailure(err, log.With("after", o.After))
-	case v.kind == verdictSnooze:
-		o.Verdict, o.After = transport.Deferred, max(v.after, 0)
+	case v.Kind == Snoozed:
+		o.Verdict, o.After = transport.Deferred, max(v.After, 0)
 		log.Debug("event snoozed")
-	case v.kind == verdictPause:
+	case v.Kind == Paused:
 		o.Verdict, o.paused = transport.Deferred, true
-		if s.pauseFor(max(v.after, time.Millisecond)) {
-			log.Warn("subscription paused by its handler", "for", v.after)
+		if s.pauseFor(max(v.After, time.Millisecond)) {
+			log.Warn("subscription paused by its handler", "for", v.After)
 		}
-	case v.kind == verdictPermanent:
+	case v.Kind == PermanentlyFailed:
 		o.Verdict, o.After = transport.Failed, s.opts.backoff.resolved().Max
 		log.Error("permanent failure and no dead-letter route: event kept, to be tried again", "after", o.After)
-	case v.kind == verdictDeadLetter:
-		o.Verdict, o.Reason, o.Error = transport.Dead, v.reason, errorText(v.err)
-		log.Warn("event moved to the dead letters", "reason", v.reason)
+	case v.Kind == DeadLettered:
+		o.Verdict, o.Reason, o.Error = transport.Dead, v.Reason, errorText(v.Err)
+		log.Warn("event moved to the dead letters", "reason", v.Reason)
 	}
 	return o
 }

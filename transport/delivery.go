@@ -13,6 +13,8 @@ type Delivery struct {
 	Attempt int
 	// Redelivered is how often this group got the message again without an outcome: its consumer had died or lost the lease.
 	Redelivered int
+	// Replays is how often the message was replayed from this group's dead letters.
+	Replays int
 
 	// Receipt names this lease to the transport that made it: unique among what its subscription holds.
 	Receipt string
@@ -80,8 +82,9 @@ type Letter struct {
 	Error       string
 	Attempt     int // the attempt that ended here
 	Redelivered int
+	Replays     int       // how often it was replayed before
 	Consumer    string    // who gave up
-	Died        time.Time // when, by the broker's clock
+	Died        time.Time // when, by the broker's clock; of a letter that was put, as its Died said
 }
 
 // Lag is how far a group is behind.
@@ -92,4 +95,16 @@ type Lag struct {
 	Waiting     int64         // Failed or Deferred and not yet due
 	Delayed     int64         // published with a NotBefore that has not come; for all groups of the topic
 	Dead        int64         // dead letters
+
+	LettersDropped int64 // dead letters that the bound of [Group.Letters] has removed since the group was made
+}
+
+// An Act is something that was done with the dead letters of a group, kept for those who ask later.
+type Act struct {
+	ActID  string    // names the act among those of its group
+	Time   time.Time // when it was recorded, by the broker's clock
+	Who    string    // who did it
+	What   string    // in one word: replay, discard, edit, import, export
+	Detail string    // in words: which letters
+	Count  int64     // how many letters; -1 while that is not known
 }

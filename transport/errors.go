@@ -17,6 +17,8 @@ var (
 	ErrRefused = errors.New("transport: refused")
 	// ErrPublishUnknown: the message may or may not be stored, because the broker's answer did not come.
 	ErrPublishUnknown = errors.New("transport: publish outcome unknown")
+	// ErrNoLetter: the group has no dead letter with that id: it was replayed, discarded or removed by the bound.
+	ErrNoLetter = errors.New("transport: no such dead letter")
 	// ErrNoRoom: the broker is full and stores nothing until there is room again. Publish less, or wait.
 	ErrNoRoom = errors.New("transport: the broker is full")
 )

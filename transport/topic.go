@@ -50,6 +50,10 @@ type Group struct {
 	// handler may take.
 	Lease time.Duration
 
+	// Letters bounds the group's dead letters. What is beyond the bound is removed from time to time, the oldest first, by
+	// whoever subscribes to the group; it is counted in [Lag] and reported through Warn as a [*LossError].
+	Letters LetterBound
+
 	// Lost, if not nil, is called once for each delivery whose lease was lost, as soon as the transport knows. It must
 	// return soon and must not call the subscription.
 	Lost func(*Delivery)
@@ -57,6 +61,20 @@ type Group struct {
 	// Warn, if not nil, is called with what an operator should know and no call returns: a [*LossError], or that leases
 	// cannot be renewed. It says so once per event, not once per try. It must return soon and must not call the subscription.
 	Warn func(error)
+}
+
+// LetterBound says how many dead letters a group keeps, and for how long. The zero value keeps the newest [DefaultMaxLen].
+type LetterBound struct {
+	MaxLen int64         // letters kept; 0: DefaultMaxLen; negative: no limit
+	MaxAge time.Duration // time since the message died; 0: no limit
+}
+
+// Limits resolves the defaults: the letters kept and their age, each 0 for no limit.
+func (b LetterBound) Limits() (maxLen int64, maxAge time.Duration) {
+	if b.MaxLen == 0 {
+		return DefaultMaxLen, max(b.MaxAge, 0)
+	}
+	return max(b.MaxLen, 0), max(b.MaxAge, 0)
 }
 
 // LeaseOrDefault is the lease in force.

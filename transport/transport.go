@@ -55,7 +55,7 @@ type Subscription interface {
 	Close(ctx context.Context) error
 }
 
-// The optional powers of a transport or subscription, found by assertion. There are three; a fourth would be one too many.
+// The optional powers of a transport or subscription, found by assertion. There are four; a fifth would be one too many.
 
 // A Lagger is a [Transport] that can tell how far a group is behind.
 type Lagger interface {
@@ -77,10 +77,24 @@ type DeadLetters interface {
 	Letters(ctx context.Context, t Topic, group, after string, limit int) ([]*Letter, error)
 	// CountLetters returns how many letters a group has.
 	CountLetters(ctx context.Context, t Topic, group string) (int64, error)
-	// Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1 and Redelivered 0, and
-	// removes them, letter by letter in one step each. It returns how many; ids that do not exist are passed over, so that
+	// Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1, Redelivered 0 and Replays
+	// one higher, and removes them, letter by letter in one step each. It returns how many; ids that do not exist are passed over, so that
 	// calling it again is safe.
 	Replay(ctx context.Context, t Topic, group string, ids ...string) (int, error)
 	// Discard removes letters for good and returns how many. Ids that do not exist are passed over.
 	Discard(ctx context.Context, t Topic, group string, ids ...string) (int, error)
+}
+
+// LetterArchive is a [DeadLetters] whose letters can also be written, and what is done with them kept on record.
+type LetterArchive interface {
+	// Letter returns one letter. One that does not exist has an error that wraps [ErrNoLetter].
+	Letter(ctx context.Context, t Topic, group, id string) (*Letter, error)
+	// PutLetter stores l as the newest letter of the group, in one step with the removal of the letter with the id replaces,
+	// and returns the id of the new one. If replaces is "" nothing is removed; if there is no such letter nothing is stored and
+	// the error wraps [ErrNoLetter]. It stores all of l but LetterID, with its Time and Died, and keeps nothing that l points to.
+	PutLetter(ctx context.Context, t Topic, group string, l *Letter, replaces string) (string, error)
+	// RecordAct appends to the record of the group; it sets neither ActID nor Time of a. The newest 10,000 acts are kept at least.
+	RecordAct(ctx context.Context, t Topic, group string, a Act) error
+	// Acts returns up to limit acts of a group, oldest first, that come after the act with the id after ("" for the first page).
+	Acts(ctx context.Context, t Topic, group, after string, limit int) ([]Act, error)
 }

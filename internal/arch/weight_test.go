@@ -22,11 +22,20 @@ var weights = []weight{
 	{"codec/protobuf", msgpack + "google.golang.org/protobuf"},
 	{"bus", uuid + msgpack},
 	{"bus/bustest", uuid + msgpack},
-	{"dlq", uuid + msgpack},
-	{"middleware", uuid + msgpack + "github.com/sony/gobreaker/v2"},
+	{"dlq", uuid + msgpack + xtime},
+	{"middleware", uuid + msgpack + resilience},
+	{"middleware/compress", uuid + msgpack + "github.com/klauspost/compress"},
+	{"middleware/redisrate", uuid + msgpack + resilience + goRedis + "github.com/go-redis/redis_rate/v10"},
+	{"middleware/sqlclaims", uuid + msgpack + resilience},
+	{"middleware/claimtest", uuid + msgpack + resilience},
+	{"middleware/telemetry", uuid + msgpack + resilience + otel},
 }
 
 const (
+	xtime      = "golang.org/x/time "
+	resilience = xtime + "github.com/sony/gobreaker/v2 github.com/cenkalti/backoff/v5 "
+	otel       = "go.opentelemetry.io/otel go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk "
+
 	uuid    = "github.com/google/uuid "
 	msgpack = "github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
 	goRedis = "github.com/redis/go-redis/v9 github.com/cespare/xxhash/v2 go.uber.org/atomic golang.org/x/sys "
