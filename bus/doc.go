@@ -33,6 +33,9 @@
 //
 //	Use of the bus > Use of the subscription > decoding > Wrap > handler
 //
+// Package middleware has what most services want, in the recommended order. [Bus.Explain] prints what was declared. For those
+// who write their own there are [VerdictOf], [CutShort], [Delivery.WithMessage], [Delivery.Draining] and [Delivery.OnSettled].
+//
 // # Mistakes
 //
 // Declarations return no error. A bad name, a nil handler, a second subscription of the same group are reported by

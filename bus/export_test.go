@@ -8,10 +8,10 @@ func Leftovers[T any](sub *Subscriber[T]) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	left := []int{s.intake.held, len(s.intake.queue), s.slots.taken, len(s.slots.waiting), len(s.slots.running), s.slots.stuck,
-		len(s.outbox.todo), len(s.outbox.later)}
+		len(s.outbox.todo), len(s.outbox.later), len(s.outbox.hooks), s.outbox.hooking}
 	for _, n := range left {
 		if n != 0 || s.pause.probe != nil {
-			return fmt.Sprintf("held, queue, slots taken, waiting, running, stuck, todo, later: %v; probe %v", left, s.pause.probe != nil)
+			return fmt.Sprintf("held, queue, slots taken, waiting, running, stuck, todo, later, hooks, hooking: %v; probe %v", left, s.pause.probe != nil)
 		}
 	}
 	return ""
