@@ -8,13 +8,14 @@ import (
 	"sync"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/examples/internal/week"
 )
 
 // raiseAlerts publishes an alert for every strong earthquake. It publishes through the event: the alert is stored together
 // with the acknowledgement of the quake, so a crash leads to neither two alerts nor none.
-func raiseAlerts(ctx context.Context, e *bus.Event[Quake]) error {
+func raiseAlerts(ctx context.Context, e *bus.Event[week.Quake]) error {
 	q := e.Payload
-	if !q.strong() {
+	if !q.Strong() {
 		return nil
 	}
 	alert := Alert{QuakeID: q.ID, Magnitude: q.Magnitude, Place: q.Place}
@@ -32,7 +33,7 @@ func page(_ context.Context, e *bus.Event[Alert]) error {
 // archive appends quakes to a file of JSON lines, a batch at a time.
 type archive struct{ w io.Writer }
 
-func (a archive) write(_ context.Context, es []*bus.Event[Quake]) error {
+func (a archive) write(_ context.Context, es []*bus.Event[week.Quake]) error {
 	var lines []byte
 	for _, e := range es {
 		line, err := json.Marshal(e.Payload)
@@ -56,7 +57,7 @@ type network struct {
 	strongest, sum float64
 }
 
-func (n *networks) add(_ context.Context, e *bus.Event[Quake]) error {
+func (n *networks) add(_ context.Context, e *bus.Event[week.Quake]) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	x := n.by[e.Payload.Network]

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/examples/internal/week"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/memory"
 	"github.com/typedbus/typedbus/transport/redisstream"
@@ -45,7 +46,7 @@ func open(ctx context.Context, url string) (transport.Transport, error) {
 }
 
 func run(ctx context.Context, out io.Writer, url, path string) error {
-	quakes, err := readWeek()
+	quakes, err := week.Quakes()
 	if err != nil {
 		return err
 	}
@@ -67,9 +68,9 @@ func run(ctx context.Context, out io.Writer, url, path string) error {
 
 	// The pager's failures are part of the show: the log is for what is not.
 	b := bus.New(tr, bus.Logger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))))
-	QuakeDetected.Subscribe(b, "alerts", bus.Wrap(raiseAlerts, counted[Quake](y), y.raised))
-	QuakeDetected.Subscribe(b, "stats", bus.Wrap(figures.add, counted[Quake](y)))
-	QuakeDetected.Subscribe(b, "archive", bus.Wrap(bus.Batched(100, 200*time.Millisecond, archive{file}.write), counted[Quake](y)))
+	QuakeDetected.Subscribe(b, "alerts", bus.Wrap(raiseAlerts, counted[week.Quake](y), y.raised))
+	QuakeDetected.Subscribe(b, "stats", bus.Wrap(figures.add, counted[week.Quake](y)))
+	QuakeDetected.Subscribe(b, "archive", bus.Wrap(bus.Batched(100, 200*time.Millisecond, archive{file}.write), counted[week.Quake](y)))
 	QuakeAlert.Subscribe(b, "pager", bus.Wrap(page, counted[Alert](y)), bus.Redeliver(bus.Backoff{Min: 100 * time.Millisecond}))
 
 	var wg sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/typedbus/typedbus/examples/internal/week"
 	"github.com/typedbus/typedbus/internal/redistest"
 )
 
@@ -37,7 +38,7 @@ func countQuakes(t *testing.T, path string) (n int) {
 	defer f.Close()
 	ids := make(map[string]bool)
 	for s := bufio.NewScanner(f); s.Scan(); {
-		var q Quake
+		var q week.Quake
 		require.NoError(t, json.Unmarshal(s.Bytes(), &q))
 		ids[q.ID] = true
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/examples/internal/week"
 )
 
 // runHeader marks the events of one run, so that a run on a Redis that has seen others counts its own events only.
@@ -71,10 +72,10 @@ func (y *tally) count(d *bus.Delivery) {
 }
 
 // raised wraps raiseAlerts and counts the alerts it publishes.
-func (y *tally) raised(next bus.HandlerOf[Quake]) bus.HandlerOf[Quake] {
-	return func(ctx context.Context, e *bus.Event[Quake]) error {
+func (y *tally) raised(next bus.HandlerOf[week.Quake]) bus.HandlerOf[week.Quake] {
+	return func(ctx context.Context, e *bus.Event[week.Quake]) error {
 		err := next(ctx, e)
-		if err == nil && e.Payload.strong() {
+		if err == nil && e.Payload.Strong() {
 			y.mu.Lock()
 			defer y.mu.Unlock()
 			y.alerts[e.Payload.ID] = true

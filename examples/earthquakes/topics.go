@@ -3,11 +3,12 @@ package main
 import (
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/codec"
+	"github.com/typedbus/typedbus/examples/internal/week"
 )
 
 // The topics are declared once and shared by all who publish or subscribe.
 var (
-	QuakeDetected = bus.NewTopic("quake.detected", codec.JSON[Quake]()).KeyedBy(func(q Quake) string { return q.Network })
+	QuakeDetected = bus.NewTopic("quake.detected", codec.JSON[week.Quake]()).KeyedBy(func(q week.Quake) string { return q.Network })
 	QuakeAlert    = bus.NewTopic("quake.alert", codec.JSON[Alert]())
 )
 

@@ -1,4 +1,8 @@
-package main
+// Package week is the data of the examples: a week of real earthquakes.
+//
+// week.json.gz is the "all earthquakes, past week" feed of the U.S. Geological Survey of 7 February 2018
+// (earthquake.usgs.gov/earthquakes/feed/v1.0/summary/all_week.geojson), which is in the public domain.
+package week
 
 import (
 	"bytes"
@@ -22,8 +26,8 @@ type Quake struct {
 	DepthKm   float64   `json:"depth_km"`
 }
 
-// strong is what people want to be told of.
-func (q Quake) strong() bool { return q.Kind == "earthquake" && q.Magnitude >= 5 }
+// Strong is what people want to be told of.
+func (q Quake) Strong() bool { return q.Kind == "earthquake" && q.Magnitude >= 5 }
 
 //go:embed week.json.gz
 var week []byte
@@ -41,8 +45,8 @@ type feed struct {
 	}
 }
 
-// readWeek returns the quakes of the embedded feed.
-func readWeek() ([]Quake, error) {
+// Quakes returns the quakes of the embedded feed.
+func Quakes() ([]Quake, error) {
 	z, err := gzip.NewReader(bytes.NewReader(week))
 	if err != nil {
 		return nil, fmt.Errorf("read the feed: %w", err)
