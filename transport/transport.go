@@ -77,15 +77,16 @@ type DeadLetters interface {
 	Letters(ctx context.Context, t Topic, group, after string, limit int) ([]*Letter, error)
 	// CountLetters returns how many letters a group has.
 	CountLetters(ctx context.Context, t Topic, group string) (int64, error)
-	// Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1, Redelivered 0 and Replays
-	// one higher, and removes them, letter by letter in one step each. It returns how many; ids that do not exist are passed over, so that
-	// calling it again is safe.
+	// Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1, Redelivered 0 and
+	// Replays one higher, and removes them, letter by letter in one step each. It returns how many; ids that do not exist are
+	// passed over, so that calling it again is safe.
 	Replay(ctx context.Context, t Topic, group string, ids ...string) (int, error)
 	// Discard removes letters for good and returns how many. Ids that do not exist are passed over.
 	Discard(ctx context.Context, t Topic, group string, ids ...string) (int, error)
 }
 
-// LetterArchive is a [DeadLetters] whose letters can also be written, and what is done with them kept on record.
+// LetterArchive is a [DeadLetters] whose letters can also be written, and what is done with them kept on record. The group
+// need not exist yet: it has, once it is made, what was stored for it.
 type LetterArchive interface {
 	// Letter returns one letter. One that does not exist has an error that wraps [ErrNoLetter].
 	Letter(ctx context.Context, t Topic, group, id string) (*Letter, error)
@@ -93,7 +94,8 @@ type LetterArchive interface {
 	// and returns the id of the new one. If replaces is "" nothing is removed; if there is no such letter nothing is stored and
 	// the error wraps [ErrNoLetter]. It stores all of l but LetterID, with its Time and Died, and keeps nothing that l points to.
 	PutLetter(ctx context.Context, t Topic, group string, l *Letter, replaces string) (string, error)
-	// RecordAct appends to the record of the group; it sets neither ActID nor Time of a. The newest 10,000 acts are kept at least.
+	// RecordAct appends a to the record of the group, with an ActID and a Time of its own: it ignores those of a. The newest
+	// 10,000 acts are kept at least.
 	RecordAct(ctx context.Context, t Topic, group string, a Act) error
 	// Acts returns up to limit acts of a group, oldest first, that come after the act with the id after ("" for the first page).
 	Acts(ctx context.Context, t Topic, group, after string, limit int) ([]Act, error)

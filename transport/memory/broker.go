@@ -70,11 +70,10 @@ func (b *broker) topic(name string) (*topic, error) {
 	return t.(*topic), nil
 }
 
-// group returns a group that exists, or nil.
-func (b *broker) group(topicName, name string) *group {
-	t, ok := b.topics.Load(topicName)
-	if !ok {
-		return nil
+// existing returns the topic of that name, or nil.
+func (b *broker) existing(name string) *topic {
+	if t, ok := b.topics.Load(name); ok {
+		return t.(*topic)
 	}
-	return t.(*topic).group(name)
+	return nil
 }

@@ -61,7 +61,7 @@ func (b *batch) parcel() *parcel {
 
 // add leases an item, and notes what fill needs.
 func (b *batch) add(p *parcel, it *item) {
-	p.Attempt, p.Redelivered = it.attempt, it.redelivered
+	p.Attempt, p.Redelivered, p.Replays = it.attempt, it.redelivered, it.replays
 	p.stored = it.msg
 	p.lease = b.sub.leases.add(it, &p.Delivery)
 	b.deliveries = append(b.deliveries, &p.Delivery)

@@ -30,17 +30,25 @@ type group struct {
 	later    schedule[*item]
 	alarm    alarm // for later
 	letters  letters
+	sweep    alarm // for letters
+	acts     acts
 	subs     map[*subscription]struct{}
 	idle     []*subscription // those that wait, longest first
 	made     int             // subscriptions so far
 }
 
-func newGroup(t *topic, name string, pos uint64) *group {
-	g := &group{topic: t, name: name, cursor: pos, subs: map[*subscription]struct{}{}}
+func newGroup(t *topic, name string) *group {
+	g := &group{topic: t, name: name, subs: map[*subscription]struct{}{}}
 	g.returned.state, g.retries.state = returned, retrying
-	g.low.Store(pos)
 	g.alarm = alarm{timers: &t.broker.timers, ring: g.release}
+	g.sweep = alarm{timers: &t.broker.timers, ring: g.sweepLetters}
 	return g
+}
+
+// begin sets the place in the log, before the first subscription.
+func (g *group) begin(pos uint64) {
+	g.cursor = pos
+	g.low.Store(pos)
 }
 
 // wake wakes the consumer that has waited longest, if there is something to deliver.
@@ -238,6 +246,7 @@ func (g *group) subscribe(t *Transport, conf transport.Group) *subscription {
 	s.batch.sub = s
 	s.alarm = alarm{timers: &g.topic.broker.timers, ring: s.expire}
 	g.subs[s] = struct{}{}
+	g.watchLetters()
 	return s
 }
 
@@ -246,6 +255,7 @@ func (g *group) stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.alarm.turnOff()
+	g.sweep.turnOff()
 	for s := range g.subs {
 		s.alarm.turnOff()
 	}

@@ -12,6 +12,7 @@ type item struct {
 	pos         uint64             // in the log, while the group has not acknowledged it there; else 0
 	attempt     int
 	redelivered int
+	replays     int
 	state       state
 	due         *dueEntry[*item] // while waiting
 	prev, next  *item            // in the list it is in
@@ -94,7 +95,7 @@ func (q *queue) pop() *item {
 func (it *item) keep() *item {
 	m := *it.msg
 	m.Body = slices.Clone(m.Body)
-	c := &item{msg: &m, attempt: it.attempt, redelivered: it.redelivered, state: it.state}
+	c := &item{msg: &m, attempt: it.attempt, redelivered: it.redelivered, replays: it.replays, state: it.state}
 	it.moved, it.msg = c, nil
 	return c
 }

@@ -92,7 +92,8 @@ func (g *group) apply(it *item, st *transport.Settlement, consumer string) {
 	case transport.Deferred:
 		g.postpone(it, st.After)
 	case transport.Dead:
-		g.letters.add(it, st, consumer)
+		g.letters.add(newLetter(it, st, consumer))
+		g.watchLetters()
 		g.end(it)
 	}
 }

@@ -98,5 +98,6 @@ func (s *subscription) unmute() {
 	if s.muted--; s.muted == 0 {
 		s.alarm.clear()
 		s.rouse()
+		s.group.watchLetters()
 	}
 }

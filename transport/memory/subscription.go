@@ -132,7 +132,7 @@ func (s *subscription) rouse() {
 func (s *subscription) LastRoundTrip() time.Time {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
-	if s.receiving && !s.closed && !s.crashed && s.muted == 0 {
+	if s.receiving && s.alive() {
 		return time.Now()
 	}
 	return s.answered
@@ -172,6 +172,9 @@ func (s *subscription) close() error {
 	g.wakeOne()
 	return nil
 }
+
+// alive says whether it gives signs of life.
+func (s *subscription) alive() bool { return !s.closed && !s.crashed && s.muted == 0 }
 
 // expire ends the leases of a consumer that gives no sign of life.
 func (s *subscription) expire() {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ type topic struct {
 	mu      sync.Mutex
 	log     log
 	groups  []*group // replaced, never changed in place
+	early   []*group // those that have letters or acts, and no subscription yet
 	delayed schedule[transport.Message]
 	alarm   alarm // for delayed
 	keep    transport.Retention
@@ -111,11 +113,26 @@ func (t *topic) members() []*group {
 func (t *topic) group(name string) *group {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.find(name)
+	return find(t.groups, name)
 }
 
-func (t *topic) find(name string) *group {
-	for _, g := range t.groups {
+// archive returns the group of that name, be it early. Where there is none it makes one, or else returns nil.
+func (t *topic) archive(name string, make bool) *group {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := find(t.groups, name)
+	if g == nil {
+		g = find(t.early, name)
+	}
+	if g == nil && make {
+		g = newGroup(t, name)
+		t.early = append(t.early, g)
+	}
+	return g
+}
+
+func find(groups []*group, name string) *group {
+	for _, g := range groups {
 		if g.name == name {
 			return g
 		}
@@ -127,14 +144,19 @@ func (t *topic) find(name string) *group {
 func (t *topic) join(conf transport.Group) (*group, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if g := t.find(conf.Name); g != nil {
+	if g := find(t.groups, conf.Name); g != nil {
 		return g, nil
 	}
 	pos, err := t.position(conf.Start)
 	if err != nil {
 		return nil, err
 	}
-	g := newGroup(t, conf.Name, pos)
+	g := find(t.early, conf.Name)
+	if g == nil {
+		g = newGroup(t, conf.Name)
+	}
+	t.early = slices.DeleteFunc(t.early, func(e *group) bool { return e == g })
+	g.begin(pos)
 	t.groups = append(t.groups[:len(t.groups):len(t.groups)], g)
 	return g, nil
 }

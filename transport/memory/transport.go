@@ -19,9 +19,10 @@ import (
 )
 
 var (
-	_ transport.Transport   = (*Transport)(nil)
-	_ transport.Lagger      = (*Transport)(nil)
-	_ transport.DeadLetters = (*Transport)(nil)
+	_ transport.Transport     = (*Transport)(nil)
+	_ transport.Lagger        = (*Transport)(nil)
+	_ transport.DeadLetters   = (*Transport)(nil)
+	_ transport.LetterArchive = (*Transport)(nil)
 )
 
 // A Transport is the view of one process on a broker in memory. All methods may be called concurrently.

@@ -1,0 +1,94 @@
+package memory
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// sweepAfter is how long letters beyond the bound stay, so that one report tells of many.
+const sweepAfter = 5 * time.Second
+
+// watchLetters sets the alarm for when a consumer's bound is to be enforced. Where there are no letters it costs nothing.
+func (g *group) watchLetters() {
+	if g.letters.live == 0 {
+		return
+	}
+	for s := range g.subs {
+		if at, ok := g.letters.exceed(s.conf.Letters); ok && s.alive() {
+			g.sweep.set(at.Add(sweepAfter))
+		}
+	}
+}
+
+// exceed is when letters are beyond a bound, and whether that will be.
+func (ls *letters) exceed(b transport.LetterBound) (at time.Time, ok bool) {
+	maxLen, maxAge := b.Limits()
+	if maxLen > 0 && int64(ls.live) > maxLen {
+		return time.Now(), true
+	}
+	if maxAge > 0 {
+		at, ok = ls.ages.next()
+	}
+	return at.Add(maxAge), ok
+}
+
+// sweepLetters enforces the bound of each consumer that lives, and tells it what that removed.
+func (g *group) sweepLetters() {
+	g.mu.Lock()
+	g.sweep.clear()
+	reports := map[*subscription]*transport.LossError{}
+	for s := range g.subs {
+		if s.alive() {
+			if lost := g.enforce(s.conf.Letters); lost != nil && s.conf.Warn != nil {
+				reports[s] = lost
+			}
+		}
+	}
+	g.watchLetters()
+	g.mu.Unlock()
+	for s, lost := range reports {
+		s.conf.Warn(lost)
+	}
+}
+
+// enforce returns nil if there is nothing beyond the bound.
+func (g *group) enforce(b transport.LetterBound) *transport.LossError {
+	gone := g.letters.enforce(b, time.Now())
+	if len(gone) == 0 {
+		return nil
+	}
+	return &transport.LossError{
+		Topic: g.topic.name, Group: g.name,
+		What:  "dead letters beyond the group's bound were removed, the oldest first",
+		Count: int64(len(gone)),
+		From:  strconv.FormatUint(slices.Min(gone), 10),
+		To:    strconv.FormatUint(slices.Max(gone), 10),
+	}
+}
+
+// enforce removes what is beyond a bound and returns the numbers.
+func (ls *letters) enforce(b transport.LetterBound, now time.Time) (gone []uint64) {
+	maxLen, maxAge := b.Limits()
+	for maxAge > 0 {
+		number, ok := ls.ages.due(now.Add(-maxAge))
+		if !ok {
+			break
+		}
+		i, _ := ls.search(number)
+		ls.empty(i)
+		gone = append(gone, number)
+	}
+	for i := 0; maxLen > 0 && int64(ls.live) > maxLen; i++ {
+		if l := ls.all[i]; l.Message != nil {
+			ls.ages.remove(l.age)
+			ls.empty(i)
+			gone = append(gone, l.number)
+		}
+	}
+	ls.dropped += int64(len(gone))
+	ls.tidy()
+	return gone
+}
