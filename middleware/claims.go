@@ -9,8 +9,10 @@ import (
 )
 
 // Claims keeps, for [Idempotent], what is being handled and what was. A claim is in one of three states: absent; running, with
-// an owner and a time at which it expires by itself; done, until it is forgotten. Its methods may be called concurrently, by many
-// processes. Each is one step: of two calls one is first. Time is the store's own, so that clocks of processes need not agree.
+// an owner and a time at which it expires by itself; done, until it is forgotten. Topic, group and key name it, all three; a
+// key is any bytes. Its methods may be called concurrently, by many processes. Each is one step: of two calls one is first.
+// Time is the store's own, so that clocks of processes need not agree. After an error a call may have happened or not, and may be
+// made again.
 //
 // Redis ([transport/redisstream]), memory ([NewMemoryClaims]) and SQL (middleware/sqlclaims) implement it; middleware/claimtest
 // executes what is said here.
@@ -31,5 +33,9 @@ type Claims interface {
 	Release(ctx context.Context, c transport.Claim) error
 }
 
-// ErrClaimLost is the cause of a handler's context whose claim went to another owner, because it could not be renewed in time.
-var ErrClaimLost = errors.New("middleware: claim lost: another handles the event")
+var (
+	// ErrClaimLost is the cause of a handler's context whose claim went to another owner, because it could not be renewed in time.
+	ErrClaimLost = errors.New("middleware: claim lost: another handles the event")
+	// ErrRunning is why [Idempotent] snoozes an event.
+	ErrRunning = errors.New("middleware: another handles the event now")
+)
