@@ -1,0 +1,64 @@
+package telemetry
+
+import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/typedbus/typedbus/transport"
+)
+
+// carrier lets a propagator read and write headers.
+type carrier struct{ h *transport.Headers }
+
+var _ propagation.TextMapCarrier = carrier{}
+
+func (c carrier) Get(name string) string { return c.h.Get(name) }
+
+// Set leaves out what no transport would store: a trace is not worth an event.
+func (c carrier) Set(name, value string) {
+	if transport.ValidHeaderName(name) {
+		c.h.Set(name, value)
+	}
+}
+
+func (c carrier) Keys() []string {
+	names := make([]string, len(*c.h))
+	for i, h := range *c.h {
+		names[i] = h.Name
+	}
+	return names
+}
+
+// extract reads what a message's headers say of where it comes from: ctx with that, and the span that made the message,
+// invalid if they do not say.
+func (t *Telemetry) extract(ctx context.Context, h *transport.Headers) (context.Context, trace.SpanContext) {
+	if len(*h) == 0 {
+		return ctx, trace.SpanContext{}
+	}
+	from := t.propagator().Extract(ctx, carrier{h})
+	sc := trace.SpanContextFromContext(from)
+	if sc.Equal(trace.SpanContextFromContext(ctx)) {
+		return from, trace.SpanContext{} // not the message's, but around us
+	}
+	return from, sc
+}
+
+// inject returns the headers that say that a message comes from ctx.
+func (t *Telemetry) inject(ctx context.Context) (h transport.Headers) {
+	t.propagator().Inject(ctx, carrier{&h})
+	return h
+}
+
+// with returns headers in which those of trace replace others of the same name. It changes neither.
+func with(h, trace transport.Headers) transport.Headers {
+	all := slices.Grow(transport.Headers(nil), len(h)+len(trace))
+	for _, x := range h {
+		if _, replaced := trace.Lookup(x.Name); !replaced {
+			all = append(all, x)
+		}
+	}
+	return append(all, trace...)
+}
