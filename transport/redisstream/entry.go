@@ -17,7 +17,9 @@ const (
 	fieldReason      = ownPrefix + "reason"
 	fieldError       = ownPrefix + "error"
 	fieldConsumer    = ownPrefix + "consumer"
-	fieldFields      = ownPrefix + "fields" // the message's fields, packed, where they are too many for a script
+	fieldReplays     = ownPrefix + "replays" // missing means 0
+	fieldDied        = ownPrefix + "died"    // of a letter that was put, in milliseconds
+	fieldFields      = ownPrefix + "fields"  // the message's fields, packed, where they are too many for a script
 )
 
 // A source is one of the two streams that a subscription reads.
@@ -49,6 +51,7 @@ func (e *entry) key() string { return string(e.src) + e.id }
 type bookkeeping struct {
 	attempt     int
 	redelivered int
+	replays     int
 	origin      string
 }
 
@@ -63,12 +66,9 @@ func (e *entry) bookkeeping() bookkeeping {
 }
 
 func readBookkeeping(id string, values map[string]any) bookkeeping {
-	b := bookkeeping{attempt: 1, origin: id}
-	if n, err := strconv.Atoi(text(values[fieldAttempt])); err == nil && n > 1 {
-		b.attempt = n
-	}
-	if n, err := strconv.Atoi(text(values[fieldRedelivered])); err == nil && n > 0 {
-		b.redelivered = n
+	b := bookkeeping{
+		attempt: counted(values[fieldAttempt], 1), redelivered: counted(values[fieldRedelivered], 0), replays: counted(values[fieldReplays], 0),
+		origin: id,
 	}
 	if o := text(values[fieldOrigin]); o != "" {
 		b.origin = o
@@ -76,14 +76,25 @@ func readBookkeeping(id string, values map[string]any) bookkeeping {
 	return b
 }
 
+// counted reads a count; none is what a missing or broken one means.
+func counted(v any, none int) int {
+	if n, err := strconv.Atoi(text(v)); err == nil && n >= 0 {
+		return n
+	}
+	return none
+}
+
 // delivery makes a delivery of an entry. Time, and the id of a message that has none, come from the entry in the topic's
 // stream, so that they are the same in each delivery.
 func (s *subscription) delivery(e *entry, receipt string) *transport.Delivery {
 	b := e.bookkeeping()
 	m, malformed := s.mapping.parse(s.keys.stream, b.origin, e.values)
+	if e.src == fromRetry {
+		addPut(m, e.values)
+	}
 	return &transport.Delivery{
 		Message: m, Topic: s.topic.Name, Group: s.group.Name,
-		Attempt: b.attempt, Redelivered: b.redelivered, Receipt: receipt, Malformed: malformed,
+		Attempt: b.attempt, Redelivered: b.redelivered, Replays: b.replays, Receipt: receipt, Malformed: malformed,
 	}
 }
 

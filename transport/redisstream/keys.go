@@ -1,6 +1,10 @@
 package redisstream
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
 
 // keys names everything a topic has in Redis. The stream's key is the prefix and the topic's name, without braces, so that
 // it reads well in redis-cli and existing streams can be used; every other key carries the whole stream key as its hash tag,
@@ -26,6 +30,9 @@ type groupKeys struct {
 	groupDue     string // sorted set: what failed or was deferred, member by due time in milliseconds
 	groupDueBody string // hash: member to the packed fields of its retry entry
 	dead         string // stream: the group's dead letters
+	deadPut      string // sorted set: letters that were put, letter by when it died in milliseconds
+	deadDropped  string // string: how many letters the bound has removed
+	acts         string // stream: what was done with the letters
 	cursor       string // string: where the group goes on if it is lost, see group.go
 }
 
@@ -36,5 +43,21 @@ func (k groupKeys) mark(consumer, entry string) string {
 
 func (k keys) group(name string) groupKeys {
 	g := k.tag + name + ":"
-	return groupKeys{keys: k, retry: g + "retry", groupDue: g + "due", groupDueBody: g + "due:body", dead: g + "dead", cursor: g + "cursor"}
+	return groupKeys{
+		keys: k, retry: g + "retry", groupDue: g + "due", groupDueBody: g + "due:body", cursor: g + "cursor",
+		dead: g + "dead", deadPut: g + "dead:put", deadDropped: g + "dead:dropped", acts: g + "acts",
+	}
+}
+
+// maxClaimKey is how long a claim's key may be to be part of a key as it is; of a longer one the hash is.
+const maxClaimKey = 128
+
+// claimKey is the string that says who handles something or that it is handled, see claims.go.
+func claimKey(prefix, topic, group, key string) string {
+	kind := ":seen:"
+	if len(key) > maxClaimKey {
+		sum := sha256.Sum256([]byte(key))
+		kind, key = ":seen256:", hex.EncodeToString(sum[:])
+	}
+	return "{" + prefix + topic + "}:" + group + kind + key
 }

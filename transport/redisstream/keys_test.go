@@ -48,7 +48,11 @@ func allKeys(prefix, topic string, groups ...string) map[string]string {
 	all := map[string]string{"stream": k.stream, "due": k.due, "due:body": k.dueBody, "outbox": k.outbox, "mark": k.mark("due")}
 	for _, name := range groups {
 		g := k.group(name)
-		for what, key := range map[string]string{"retry": g.retry, "due": g.groupDue, "due:body": g.groupDueBody, "dead": g.dead, "cursor": g.cursor} {
+		for what, key := range map[string]string{
+			"retry": g.retry, "due": g.groupDue, "due:body": g.groupDueBody, "dead": g.dead, "cursor": g.cursor,
+			"put": g.deadPut, "dropped": g.deadDropped, "acts": g.acts,
+			"claim": claimKey(prefix, topic, name, "dead:put"), "long claim": claimKey(prefix, topic, name, strings.Repeat("}", 129)),
+		} {
 			all["group "+name+" "+what] = key
 		}
 	}
@@ -70,7 +74,7 @@ func TestKeysOfATopicShareItsSlot(t *testing.T) {
 
 func TestNoTwoThingsShareAKey(t *testing.T) {
 	// Names made of few characters, and of words that keys are made of, collide soonest.
-	name := rapid.OneOf(rapid.StringMatching(`[ab][ab.-]{0,2}`), rapid.SampledFrom([]string{"due", "body", "retry", "dead", "outbox", "cursor"}))
+	name := rapid.OneOf(rapid.StringMatching(`[ab][ab.-]{0,2}`), rapid.SampledFrom([]string{"due", "body", "retry", "dead", "outbox", "cursor", "acts", "put", "seen"}))
 	rapid.Check(t, func(t *rapid.T) {
 		prefix := rapid.SampledFrom([]string{"", "a:", "due:"}).Draw(t, "prefix")
 		topics := rapid.SliceOfNDistinct(name, 2, 4, rapid.ID).Draw(t, "topics")
@@ -88,12 +92,32 @@ func TestNoTwoThingsShareAKey(t *testing.T) {
 	})
 }
 
+func TestNoTwoClaimsShareAKey(t *testing.T) {
+	name := rapid.SampledFrom([]string{"a", "b", "seen", "seen256"})
+	key := rapid.OneOf(rapid.StringMatching(`[:a{}]{0,3}`), rapid.SampledFrom([]string{
+		"", "\x00", strings.Repeat("a", maxClaimKey), strings.Repeat("a", maxClaimKey+1), strings.Repeat("a", maxClaimKey+2),
+		strings.TrimPrefix(claimKey("", "a", "a", strings.Repeat("a", maxClaimKey+1)), "{a}:a:seen256:"),
+	}))
+	claim := rapid.Custom(func(t *rapid.T) [3]string {
+		return [3]string{name.Draw(t, "topic"), name.Draw(t, "group"), key.Draw(t, "key")}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := claim.Draw(t, "one"), claim.Draw(t, "another")
+		one, another := claimKey("", a[0], a[1], a[2]), claimKey("", b[0], b[1], b[2])
+		require.Equal(t, a == b, one == another, "%q %q", one, another)
+		require.Less(t, len(one), 256)
+		require.Equal(t, slot(a[0]), slot(one))
+	})
+}
+
 func TestKeysReadWell(t *testing.T) {
 	k := topicKeys("shop:", "orders.placed").group("billing")
 	require.Equal(t, "shop:orders.placed", k.stream)
 	require.Equal(t, "{shop:orders.placed}:due", k.due)
 	require.Equal(t, "{shop:orders.placed}:billing:retry", k.retry)
 	require.Equal(t, "{shop:orders.placed}:billing:due:body", k.groupDueBody)
+	require.Equal(t, "{shop:orders.placed}:billing:dead:dropped", k.deadDropped)
+	require.Equal(t, "{shop:orders.placed}:billing:seen:42", claimKey("shop:", "orders.placed", "billing", "42"))
 }
 
 func TestPrefixes(t *testing.T) {

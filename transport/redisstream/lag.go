@@ -20,7 +20,7 @@ func (t *Transport) Lag(ctx context.Context, topic transport.Topic, group string
 	if err != nil {
 		return transport.Lag{}, err
 	}
-	reply, err := scriptLag.run(ctx, t.cmd, []string{k.stream, k.retry, k.groupDue, k.dead, k.due}, group)
+	reply, err := scriptLag.run(ctx, t.cmd, []string{k.stream, k.retry, k.groupDue, k.dead, k.due, k.deadDropped}, group)
 	if errors.Is(err, redis.Nil) {
 		return transport.Lag{}, fmt.Errorf("redisstream: lag of %s for %s: %w", topic.Name, group, transport.ErrNoGroup)
 	}
@@ -35,6 +35,8 @@ func (t *Transport) Lag(ctx context.Context, topic transport.Topic, group string
 		Waiting:     number(at(r, 3)),
 		Dead:        number(at(r, 4)),
 		Delayed:     number(at(r, 5)),
+
+		LettersDropped: number(at(r, 6)),
 	}, nil
 }
 

@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,12 +18,9 @@ func (t *Transport) Letters(ctx context.Context, topic transport.Topic, group, a
 	if err != nil {
 		return nil, err
 	}
-	start := "-"
-	if after != "" {
-		if _, _, ok := parseEntryID(after); !ok {
-			return nil, fmt.Errorf("redisstream: bad letter id %.50q: use the LetterID of a letter", after)
-		}
-		start = "(" + after
+	start, ok := pageStart(after)
+	if !ok {
+		return nil, fmt.Errorf("redisstream: bad letter id %.50q: use the LetterID of a letter", after)
 	}
 	entries, err := t.cmd.XRangeN(ctx, k.dead, start, "+", int64(max(limit, 1))).Result()
 	if err != nil {
@@ -35,16 +33,41 @@ func (t *Transport) Letters(ctx context.Context, topic transport.Topic, group, a
 	return letters, nil
 }
 
+// pageStart is where XRANGE begins with what comes after an entry; ok is false if after is no entry id.
+func pageStart(after string) (start string, ok bool) {
+	if after == "" {
+		return "-", true
+	}
+	_, _, ok = parseEntryID(after)
+	return "(" + after, ok
+}
+
 // letter reads a dead letter. What it lacks stays empty: the letter of a malformed entry is malformed too.
 func letter(mp *Mapping, stream string, e redis.XMessage) *transport.Letter {
 	unpack(e.Values)
 	b := readBookkeeping(e.ID, e.Values)
 	m, _ := mp.parse(stream, b.origin, e.Values)
+	addPut(m, e.Values)
 	return &transport.Letter{
-		Message: m, LetterID: e.ID, Died: entryTime(e.ID),
+		Message: m, LetterID: e.ID, Died: died(e),
 		Reason: text(e.Values[fieldReason]), Error: text(e.Values[fieldError]), Consumer: text(e.Values[fieldConsumer]),
-		Attempt: b.attempt, Redelivered: b.redelivered,
+		Attempt: b.attempt, Redelivered: b.redelivered, Replays: b.replays,
 	}
+}
+
+// died is when a group gave up: when the entry was made, or, if it was put, what it says.
+func died(e redis.XMessage) time.Time {
+	if ms, err := strconv.ParseInt(text(e.Values[fieldDied]), 10, 64); err == nil {
+		return time.UnixMilli(ms)
+	}
+	return entryTime(e.ID)
+}
+
+// isLetterID says whether a letter could have the id, written as it is. Redis takes more: a time alone, for all entries of it, and
+// zeros in front.
+func isLetterID(id string) bool {
+	ms, seq, ok := parseEntryID(id)
+	return ok && id == strconv.FormatUint(ms, 10)+"-"+strconv.FormatUint(seq, 10)
 }
 
 // CountLetters implements [transport.DeadLetters]: XLEN.
@@ -64,21 +87,20 @@ func (t *Transport) Replay(ctx context.Context, topic transport.Topic, group str
 		return 0, err
 	}
 	return t.inBatches(ids, func(batch []any) (int64, error) {
-		reply, err := scriptReplay.run(ctx, t.cmd, []string{k.dead, k.retry}, batch...)
+		reply, err := scriptReplay.run(ctx, t.cmd, []string{k.dead, k.retry, k.deadPut}, batch...)
 		return number(reply), t.clarify("replay dead letters of "+topic.Name+" for "+group, k.dead, err)
 	})
 }
 
-// Discard implements [transport.DeadLetters]: XDEL.
+// Discard implements [transport.DeadLetters]: XDEL, up to 100 in one step.
 func (t *Transport) Discard(ctx context.Context, topic transport.Topic, group string, ids ...string) (int, error) {
 	k, err := t.groupKeys(topic.Name, group)
 	if err != nil {
 		return 0, err
 	}
 	return t.inBatches(ids, func(batch []any) (int64, error) {
-		cmd := redis.NewIntCmd(ctx, append([]any{"xdel", k.dead}, batch...)...)
-		err := t.cmd.Process(ctx, once{cmd})
-		return cmd.Val(), t.clarify("discard dead letters of "+topic.Name+" for "+group, k.dead, err)
+		reply, err := scriptDiscard.run(ctx, t.cmd, []string{k.dead, k.deadPut}, batch...)
+		return number(reply), t.clarify("discard dead letters of "+topic.Name+" for "+group, k.dead, err)
 	})
 }
 
@@ -87,7 +109,7 @@ func (t *Transport) inBatches(ids []string, f func(batch []any) (int64, error)) 
 	for chunk := range slices.Chunk(ids, scriptBatch) {
 		var batch []any
 		for _, id := range chunk {
-			if _, _, ok := parseEntryID(id); ok && strings.Contains(id, "-") { // a time alone would mean all its entries
+			if isLetterID(id) {
 				batch = append(batch, id)
 			}
 		}

@@ -57,8 +57,13 @@ func (mp *Mapping) accepts(m *transport.Message) error {
 	if len(m.Headers) > maxHeaders {
 		return fmt.Errorf("it has %d headers: the limit is %d", len(m.Headers), maxHeaders)
 	}
-	for i := range m.Headers {
-		name := m.Headers[i].Name
+	return mp.acceptsHeaders(m.Headers)
+}
+
+// acceptsHeaders says why headers cannot be stored in this format, however many they are, or nil.
+func (mp *Mapping) acceptsHeaders(hs transport.Headers) error {
+	for i := range hs {
+		name := hs[i].Name
 		if !transport.ValidHeaderName(name) {
 			return fmt.Errorf("bad header name %.140q: use 1 to 128 printable ASCII characters without spaces", name)
 		}
@@ -66,11 +71,31 @@ func (mp *Mapping) accepts(m *transport.Message) error {
 		if mp != &native && mp.taken(mp.HeaderPrefix+name) {
 			return fmt.Errorf("header %q cannot be stored: the field %q has another meaning in the mapping of this topic", name, mp.HeaderPrefix+name)
 		}
+	}
+	if name, ok := twice(hs); ok {
+		return fmt.Errorf("header %q occurs twice: set headers with Headers.Set", name)
+	}
+	return nil
+}
+
+// twice finds a header that occurs twice. Few are compared with each other, which allocates nothing.
+func twice(hs transport.Headers) (name string, ok bool) {
+	if len(hs) > 100 {
+		seen := make(map[string]bool, len(hs))
+		for i := range hs {
+			if seen[hs[i].Name] {
+				return hs[i].Name, true
+			}
+			seen[hs[i].Name] = true
+		}
+		return "", false
+	}
+	for i := range hs {
 		for j := range i {
-			if m.Headers[j].Name == name {
-				return fmt.Errorf("header %q occurs twice: set headers with Headers.Set", name)
+			if hs[j].Name == hs[i].Name {
+				return hs[i].Name, true
 			}
 		}
 	}
-	return nil
+	return "", false
 }

@@ -87,17 +87,13 @@ func (t *Transport) preflightConsumer(ctx context.Context, topic, group string) 
 	})
 }
 
-// denial is what to say about a publish that the user has no right to: all that is missing, not only the first.
-func (t *Transport) denial(ctx context.Context, tg *target, delayed bool) error {
-	probes := publishProbes(tg.keys)
-	if delayed {
-		probes = append(probes, delayProbes(tg.keys)...)
-	}
-	node, err := t.reads.node(ctx, tg.stream)
+// denial is what to say about what the user has no right to: all that is missing, not only the first.
+func (t *Transport) denial(ctx context.Context, k keys, probes []probe) error {
+	node, err := t.reads.node(ctx, k.stream)
 	if err != nil {
 		return nil
 	}
-	rules, err := lacking(ctx, node, tg.keys, probes)
+	rules, err := lacking(ctx, node, k, probes)
 	if err != nil || len(rules) == 0 {
 		return nil
 	}

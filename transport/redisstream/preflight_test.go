@@ -28,6 +28,14 @@ func consumeRules(k groupKeys) (rules []string) {
 	return append(rules, "~"+k.stream, "~"+k.tag+"*")
 }
 
+// claimRules are what claims need.
+func claimRules(k keys) (rules []string) {
+	for _, p := range claimProbes(k) {
+		rules = append(rules, p.rule)
+	}
+	return append(rules, "~"+k.tag+"*")
+}
+
 // setUser gives the user "limited" exactly these rules.
 func setUser(t testing.TB, s *redistest.Server, rules ...string) {
 	t.Helper()
@@ -84,7 +92,8 @@ func TestProbesDoNothingToWhatIsThere(t *testing.T) {
 	b.publish(3)
 	receive(t, s, 3)
 	before := dumpAll(t, b.client)
-	for _, p := range consumeProbes(topicKeys("", "orders").group("billing")) {
+	k := topicKeys("", "orders").group("billing")
+	for _, p := range append(consumeProbes(k), claimProbes(k.keys)...) {
 		b.client.Do(t.Context(), p.args...)
 	}
 	require.Equal(t, before, dumpAll(t, b.client))
@@ -110,7 +119,8 @@ func dumpAll(t testing.TB, c *redis.Client) (all []string) {
 }
 
 func TestEveryCommandOfTheScriptsIsProbed(t *testing.T) {
-	rules := consumeRules(topicKeys("", "x").group("g"))
+	consume, claim := consumeRules(topicKeys("", "x").group("g")), claimRules(topicKeys("", "x"))
+	claims := []string{"scripts/begin.lua", "scripts/keep.lua", "scripts/release.lua"}
 	call := regexp.MustCompile(`redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?`)
 	files, err := fs.Glob(scriptFiles, "scripts/*.lua")
 	require.NoError(t, err)
@@ -118,7 +128,13 @@ func TestEveryCommandOfTheScriptsIsProbed(t *testing.T) {
 	for _, f := range files {
 		src, err := fs.ReadFile(scriptFiles, f)
 		require.NoError(t, err)
-		for _, m := range call.FindAllStringSubmatch(string(src)+duePutSource, -1) {
+		rules := consume
+		if slices.Contains(claims, f) {
+			rules = claim
+		} else {
+			src = append(src, duePutSource...)
+		}
+		for _, m := range call.FindAllStringSubmatch(string(src), -1) {
 			rule := "+" + strings.ToLower(m[1])
 			if m[1] == "XGROUP" || m[1] == "XINFO" {
 				rule += "|" + strings.ToLower(m[2])
@@ -160,8 +176,22 @@ func TestMinimalRights(t *testing.T) {
 	}
 	_, err = tr.Lag(ctx, orders, "billing")
 	require.NoError(t, err)
-	_, err = tr.Replay(ctx, orders, "billing")
+	ls, err := tr.Letters(ctx, orders, "billing", "", 1)
 	require.NoError(t, err)
+	id, err := tr.PutLetter(ctx, orders, "billing", ls[0], ls[0].LetterID)
+	require.NoError(t, err)
+	other, err := tr.PutLetter(ctx, orders, "billing", ls[0], "")
+	require.NoError(t, err)
+	_, err = tr.Letter(ctx, orders, "billing", id)
+	require.NoError(t, err)
+	_, err = tr.Replay(ctx, orders, "billing", id)
+	require.NoError(t, err)
+	_, err = tr.Discard(ctx, orders, "billing", other)
+	require.NoError(t, err)
+	require.NoError(t, tr.RecordAct(ctx, orders, "billing", transport.Act{What: "edit"}))
+	_, err = tr.Acts(ctx, orders, "billing", "", 10)
+	require.NoError(t, err)
+	tr.survey(ctx, []*subscription{sub.(*subscription)})
 	require.NoError(t, sub.Close(ctx))
 
 	log, err := s.Client().ACLLog(t.Context(), 100).Result()

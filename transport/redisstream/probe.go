@@ -76,6 +76,19 @@ func consumeProbes(k groupKeys) []probe {
 	)
 }
 
+// claimProbes are what claims need.
+func claimProbes(k keys) []probe {
+	claim := k.tag + noGroup + ":seen:"
+	return []probe{
+		{"+set", []any{"set", claim, "", "xx", "nx"}, "own"}, // a contradiction is refused
+		{"+get", []any{"get", claim}, "own"},
+		{"+pttl", []any{"pttl", claim}, "own"},
+		{"+del", []any{"del", claim}, "own"},
+		{"+eval", []any{"eval", "return 0", 1, claim}, "own"},
+		{"+evalsha", []any{"evalsha", noScript, 1, claim}, "own"},
+	}
+}
+
 // lacking runs probes in one round trip and returns the rules that are missing. An error means that it could not find out.
 func lacking(ctx context.Context, node *redis.Client, k keys, probes []probe) ([]string, error) {
 	p := node.Pipeline()

@@ -144,7 +144,11 @@ func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, 
 	case t.ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = transport.ErrClosed
 	case isDenied(err):
-		if all := t.denial(ctx, tg, delayed); all != nil {
+		probes := publishProbes(tg.keys)
+		if delayed {
+			probes = append(probes, delayProbes(tg.keys)...)
+		}
+		if all := t.denial(ctx, tg.keys, probes); all != nil {
 			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}
 		}
 	}

@@ -44,6 +44,13 @@ var (
 	scriptTend   = newScript("tend")
 	scriptRelay  = newScript("relay")
 	scriptReap   = newScript("reap")
+
+	scriptPut     = newScript("put")
+	scriptDiscard = newScript("discard")
+
+	scriptBegin   = newScript("begin")
+	scriptKeep    = newScript("keep")
+	scriptRelease = newScript("release")
 )
 
 // A processor is a client, a Cluster client or a connection.
@@ -89,11 +96,23 @@ func (sc *script) each(ctx context.Context, c redis.UniversalClient, n int, of f
 			cmds[i] = sc.command(ctx, full, keys, args...)
 			_ = pipe.Process(ctx, once{cmds[i]})
 		}
-		if pipe.Len() > 0 {
-			_, _ = pipe.Exec(ctx) // each command has its error
+		if pipe.Len() == 0 {
+			break
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			blame(cmds, err)
 		}
 	}
 	return cmds
+}
+
+// blame gives an error to the commands of a pipeline that have neither one nor an answer: a refused connection leaves them so.
+func blame(cmds []*redis.Cmd, err error) {
+	for _, cmd := range cmds {
+		if cmd.Err() == nil && !hasAnswer(cmd) {
+			cmd.SetErr(err)
+		}
+	}
 }
 
 func isNoScript(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }

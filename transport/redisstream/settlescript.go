@@ -95,6 +95,9 @@ func (s *subscription) ownFields(e *ending) []any {
 		b.attempt++
 	}
 	own := []any{fieldAttempt, b.attempt, fieldRedelivered, b.redelivered, fieldOrigin, b.origin}
+	if b.replays > 0 {
+		own = append(own, fieldReplays, b.replays)
+	}
 	if e.Verdict == transport.Dead {
 		own = append(own, fieldReason, e.Reason, fieldError, cut(e.Error, transport.MaxErrorText), fieldConsumer, s.consumer)
 	}

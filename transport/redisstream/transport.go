@@ -44,10 +44,11 @@ type Transport struct {
 }
 
 var (
-	_ transport.Transport   = (*Transport)(nil)
-	_ transport.Lagger      = (*Transport)(nil)
-	_ transport.DeadLetters = (*Transport)(nil)
-	_ transport.Pulse       = (*subscription)(nil)
+	_ transport.Transport     = (*Transport)(nil)
+	_ transport.Lagger        = (*Transport)(nil)
+	_ transport.DeadLetters   = (*Transport)(nil)
+	_ transport.LetterArchive = (*Transport)(nil)
+	_ transport.Pulse         = (*subscription)(nil)
 )
 
 // mapping is the format of a topic's entries.

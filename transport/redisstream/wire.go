@@ -43,6 +43,20 @@ var native = Mapping{ID: fieldID, Key: fieldKey, ContentType: fieldContentType, 
 
 // appendFields appends m as field, value, field, value. Empty parts are left out, except the body.
 func (mp *Mapping) appendFields(args []any, m *transport.Message) []any {
+	if m.Body == nil {
+		c := *m
+		c.Body = []byte{}
+		m = &c
+	}
+	args = mp.appendParts(args, m)
+	for name, value := range mp.constants(m) {
+		args = append(args, name, value)
+	}
+	return args
+}
+
+// appendParts appends what m itself says. A body that is nil is none: the entry is malformed.
+func (mp *Mapping) appendParts(args []any, m *transport.Message) []any {
 	if mp.ID != "" {
 		args = append(args, mp.ID, m.ID)
 	}
@@ -52,12 +66,11 @@ func (mp *Mapping) appendFields(args []any, m *transport.Message) []any {
 	if mp.Key != "" && m.Key != "" {
 		args = append(args, mp.Key, m.Key)
 	}
-	args = append(args, mp.Data, m.Body)
+	if m.Body != nil {
+		args = append(args, mp.Data, m.Body)
+	}
 	for _, h := range m.Headers {
 		args = append(args, mp.HeaderPrefix+h.Name, h.Value)
-	}
-	for name, value := range mp.constants(m) {
-		args = append(args, name, value)
 	}
 	return args
 }

@@ -1,8 +1,9 @@
 -- lag looks at a group.
 --
--- KEYS  1 stream, 2 retry stream, 3 set of what waits, 4 dead letters, 5 set of delayed publishes
+-- KEYS  1 stream, 2 retry stream, 3 set of what waits, 4 dead letters, 5 set of delayed publishes,
+--       6 how many dead letters the bound has removed
 -- ARGV  1 group
--- returns {undelivered, pending, oldest, waiting, dead, delayed}, or nothing if there is no such group
+-- returns {undelivered, pending, oldest, waiting, dead, delayed, dropped}, or nothing if there is no such group
 --   undelivered  entries the group has not got yet, retries included; -1 if that cannot be told
 --   oldest       how many milliseconds ago the oldest pending message was stored in the topic; -1 if none is pending
 local stream, retry, group = KEYS[1], KEYS[2], ARGV[1]
@@ -39,4 +40,4 @@ if groupof(retry, group) then
   if undelivered >= 0 then undelivered = undelivered + redis.call('XLEN', retry) - r[1] end
 end
 return {undelivered, pending, oldest and math.max(now() - oldest, 0) or -1, redis.call('ZCARD', KEYS[3]), redis.call('XLEN', KEYS[4]),
-  redis.call('ZCARD', KEYS[5])}
+  redis.call('ZCARD', KEYS[5]), tonumber(redis.call('GET', KEYS[6]) or '') or 0}

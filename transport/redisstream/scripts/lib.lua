@@ -135,8 +135,9 @@ local function short(entry)
   return own
 end
 
--- carried says whether an entry's field goes along when the message moves. The bookkeeping is written anew each time; packed
--- fields are ours only where nobody else writes.
+-- carried says whether an entry's field goes along when the message moves. The bookkeeping is written anew each time; what is part
+-- of the message is ours only where nobody else writes.
+local PARTS = {['typedbus.fields'] = true, ['typedbus.id'] = true, ['typedbus.key'] = true, ['typedbus.ct'] = true}
 local function carried(name, ours)
-  return name:sub(1, 9) ~= 'typedbus.' or ours and name == 'typedbus.fields'
+  return name:sub(1, 9) ~= 'typedbus.' or ours and PARTS[name] or false
 end
