@@ -13,7 +13,7 @@ import (
 // One device that sends too much waits for its turns, and the others do not wait for it.
 func ExampleThrottle() {
 	readings := bus.NewTopic("readings", codec.JSON[int]())
-	throttle := middleware.Throttle(middleware.ThrottleOptions{Rate: 10, Burst: 2})
+	throttle := middleware.Throttle(middleware.ThrottleOptions{Rate: 4, Burst: 2})
 
 	ctx, stop := context.WithCancel(context.Background())
 	b := bus.New(memory.New(), bus.Use(throttle))
