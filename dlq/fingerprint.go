@@ -56,7 +56,7 @@ func (p *printer) number(n int) {
 	case p.endsWith("#"):
 	case end >= 2 && p.out[end-2] == '#' && strings.IndexByte(".:-/,_+ ", p.out[end-1]) >= 0:
 		p.out = p.out[:end-1]
-	case p.endsWith("#, "):
+	case p.endsWith("#, "), p.endsWith("#  "):
 		p.out = p.out[:end-2]
 	default:
 		p.out = append(p.out, '#')
@@ -242,12 +242,13 @@ func (p *printer) isDate(run, rest string) bool {
 	if !isName(run) {
 		return false
 	}
-	end := len(p.out)
-	if p.endsWith("#") || end >= 2 && p.out[end-2] == '#' && strings.IndexByte(" -/", p.out[end-1]) >= 0 {
+	beside := func(c byte) bool { return strings.IndexByte(" ,-/", c) >= 0 }
+	if end := len(p.out); end >= 2 && p.out[end-2] == '#' && beside(p.out[end-1]) {
 		return true
 	}
-	rest = rest[span(rest[:min(len(rest), 2)], func(c byte) bool { return strings.IndexByte(" ,-/", c) >= 0 }):]
-	return rest != "" && (isDigit(rest[0]) || rest[0] == '#' || len(rest) >= nameSize && isName(rest[:nameSize]))
+	n := span(rest[:min(len(rest), 2)], beside)
+	rest = rest[n:]
+	return n > 0 && rest != "" && (isDigit(rest[0]) || rest[0] == '#' || len(rest) >= nameSize && isName(rest[:nameSize]))
 }
 
 // span returns how many bytes at the beginning of s are of a kind.
