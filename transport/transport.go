@@ -93,6 +93,7 @@ type LetterArchive interface {
 	// PutLetter stores l as the newest letter of the group, in one step with the removal of the letter with the id replaces,
 	// and returns the id of the new one. If replaces is "" nothing is removed; if there is no such letter nothing is stored and
 	// the error wraps [ErrNoLetter]. It stores all of l but LetterID, with its Time and Died, and keeps nothing that l points to.
+	// A Time or Died that is zero becomes now, by the broker's clock.
 	PutLetter(ctx context.Context, t Topic, group string, l *Letter, replaces string) (string, error)
 	// RecordAct appends a to the record of the group, with an ActID and a Time of its own: it ignores those of a. The newest
 	// 10,000 acts are kept at least.

@@ -9,30 +9,32 @@ import (
 )
 
 // sweepAfter is how long letters beyond the bound stay, so that one report tells of many.
-const sweepAfter = 5 * time.Second
+const sweepAfter = 2 * time.Second
 
 // watchLetters sets the alarm for when a consumer's bound is to be enforced. Where there are no letters it costs nothing.
 func (g *group) watchLetters() {
 	if g.letters.live == 0 {
 		return
 	}
+	now := time.Now()
 	for s := range g.subs {
-		if at, ok := g.letters.exceed(s.conf.Letters); ok && s.alive() {
+		if at, ok := g.letters.exceed(s.conf.Letters, now); ok && s.alive() {
 			g.sweep.set(at.Add(sweepAfter))
 		}
 	}
 }
 
-// exceed is when letters are beyond a bound, and whether that will be.
-func (ls *letters) exceed(b transport.LetterBound) (at time.Time, ok bool) {
+// exceed is when letters are beyond a bound, now or later, and whether that will be.
+func (ls *letters) exceed(b transport.LetterBound, now time.Time) (at time.Time, ok bool) {
 	maxLen, maxAge := b.Limits()
 	if maxLen > 0 && int64(ls.live) > maxLen {
-		return time.Now(), true
+		return now, true
 	}
-	if maxAge > 0 {
-		at, ok = ls.ages.next()
+	died, ok := ls.ages.next()
+	if at = died.Add(maxAge); at.Before(now) {
+		at = now
 	}
-	return at.Add(maxAge), ok
+	return at, ok && maxAge > 0
 }
 
 // sweepLetters enforces the bound of each consumer that lives, and tells it what that removed.

@@ -52,6 +52,11 @@ func copyLetter(l *transport.Letter) (transport.Letter, error) {
 	c := *l
 	c.Message, c.Error = &ms[0], cut(l.Error)
 	c.NotBefore = time.Time{}
+	for _, at := range []*time.Time{&c.Time, &c.Died} {
+		if at.IsZero() {
+			*at = time.Now()
+		}
+	}
 	return c, nil
 }
 

@@ -274,6 +274,14 @@ func (c *consumer) counts(d *transport.Delivery, attempt, redelivered int) {
 	}
 }
 
+// replays checks how often a delivery says it was replayed.
+func (c *consumer) replays(d *transport.Delivery, want int) {
+	c.Helper()
+	if d.Replays != want {
+		c.broken("a delivery has Replays %d; %d would be right", d.Replays, want)
+	}
+}
+
 func texts(ds []*transport.Delivery) []string {
 	ts := make([]string, len(ds))
 	for i, d := range ds {

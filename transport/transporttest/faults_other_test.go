@@ -190,11 +190,11 @@ var otherFaults = []fault{
 		},
 	},
 	{
-		name: "does not warn", caught: "hard-reports outage-warns",
+		name: "does not warn", caught: "hard-reports outage-warns bound-reported",
 		join: func(_ *transport.Topic, g *transport.Group) { g.Warn = nil },
 	},
 	{
-		name: "warns at each try", caught: "outage-warns-once",
+		name: "warns at each try", caught: "outage-warns-once bound-reported",
 		join: func(_ *transport.Topic, g *transport.Group) {
 			warn := g.Warn
 			g.Warn = func(err error) { warn(err); warn(err) }

@@ -125,8 +125,8 @@ func (c clause) run(t testing.TB, h Harness) {
 func clauses() (all []clause) {
 	for _, part := range [][]clause{
 		publishClauses, delayClauses, messageClauses, subscribeClauses, receiveClauses, leaseClauses, settleClauses,
-		stageClauses, lostClauses, closeClauses, letterClauses, lagClauses, pulseClauses, retentionClauses,
-		malformedClauses, outageClauses, manyClauses,
+		stageClauses, lostClauses, closeClauses, letterClauses, replayClauses, boundClauses, archiveClauses, actClauses,
+		lagClauses, pulseClauses, retentionClauses, malformedClauses, outageClauses, manyClauses,
 	} {
 		all = append(all, part...)
 	}

@@ -12,7 +12,7 @@ import (
 const (
 	saysLetter  = "A Letter is a message that a group gave up on, as it was stored: body, headers, id and key are those of the message, unchanged by anything that handled it."
 	saysLetters = `Letters returns up to limit letters of a group, oldest first, that come after the letter with the id after ("" for the first page).`
-	saysReplay  = "Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1 and Redelivered 0, and removes them, letter by letter in one step each."
+	saysReplay  = "Replay hands letters to the group that failed, and to no other, as new deliveries with Attempt 1, Redelivered 0 and Replays one higher, and removes them, letter by letter in one step each."
 	saysCount   = "It returns how many; ids that do not exist are passed over, so that calling it again is safe."
 	saysDead    = "Dead: the message becomes one [Letter] of the group's dead letters, and the group does not get it again."
 )
@@ -241,8 +241,11 @@ var letterClauses = []clause{
 		g.replay(1, g.ids(g.page("", 1))...)
 		d := g.one()
 		g.counts(d, 1, 0)
+		g.replays(d, 1)
 		g.failed(d, 0)
-		g.counts(g.one(), 2, 0)
+		d = g.one()
+		g.counts(d, 2, 0)
+		g.replays(d, 1)
 	}},
 
 	{"replay-dies-again", saysReplay, func(e *env) {

@@ -58,6 +58,7 @@ const (
 	helper      = "a function of package transport, proved by that package's own tests"
 	definition  = "says what a word means; the promises are elsewhere"
 	forCallers  = "binds the caller, not the transport"
+	claims      = "a word of middleware and the stores it uses; no method of a transport takes one"
 	nothingToDo = "permits something; there is nothing to break"
 )
 
@@ -65,7 +66,7 @@ const (
 var exemptDecls = map[string]string{
 	"Message.Clone": helper, "NewID": helper, "Headers.Get": helper, "Headers.Lookup": helper, "Headers.Set": helper,
 	"Headers.Del": helper, "ValidHeaderName": helper, "CheckName": helper, "Retention.Limits": helper,
-	"Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
+	"LetterBound.Limits": helper, "Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
 
 	"ErrClosed": definition, "ErrLeaseLost": definition, "ErrNoGroup": definition, "ErrPublishUnknown": definition,
 	"Outcome": definition, "NotStored": definition, "Stored": definition, "Unknown": definition,
@@ -73,11 +74,15 @@ var exemptDecls = map[string]string{
 	"Settlement.Error": definition, "Staged": definition, "Topic.Name": definition, "Group": definition, "Group.Name": definition,
 	"Lag": definition, "Lag.Undelivered": definition, "Lag.Pending": definition, "Lag.Waiting": definition, "Lag.Delayed": definition, "Lag.Dead": definition,
 	"Lagger": definition, "Pulse": definition, "DeadLetters": definition, "Subscription": definition,
-	"Letter.LetterID": definition, "Letter.Attempt": definition, "Letter.Consumer": definition, "Letter.Died": definition,
+	"Letter.LetterID": definition, "Letter.Attempt": definition, "Letter.Consumer": definition,
 	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition,
 	"PublishError.Outcomes": definition, "PublishError.Err": definition, "SettleError": definition, "SettleError.Errs": definition,
 	"Message.Key": definition, "Message.ContentType": definition, "Header": definition, "Start": definition,
-	"ErrNoRoom": definition,
+	"ErrNoRoom": definition, "ErrNoLetter": definition,
+	"Act.ActID": definition, "Act.Time": definition, "Act.Who": definition, "Act.What": definition, "Act.Detail": definition,
+	"Act.Count": definition,
+
+	"Claim": claims, "Claim.Key": claims, "Claim.Owner": claims,
 }
 
 // exemptSentences are single sentences without a clause.
@@ -89,6 +94,7 @@ var exemptSentences = map[string]string{
 	"A PublishError tells what became of each message of a Publish that did not store them all.": definition,
 	"Headers are what travels beside the body.":                                                  definition,
 	"Retention says how much a topic keeps.":                                                     definition,
+	"LetterBound says how many dead letters a group keeps, and for how long.":                    definition,
 	"NotBefore holds delivery back until then.":                                                  definition,
 	"The comments of this package are the contract.":                                             definition,
 
@@ -96,12 +102,15 @@ var exemptSentences = map[string]string{
 
 	"[github.com/typedbus/typedbus/transport/memory] is the model the suite is proved on; [github.com/typedbus/typedbus/transport/redisstream] is the one for production.": definition,
 
+	"LetterArchive is a [DeadLetters] whose letters can also be written, and what is done with them kept on record.": definition,
+
 	"Applications do not call a transport: they use package bus.":                                           forCallers,
 	"It must return soon and must not call the subscription.":                                               forCallers,
 	"An error other than the context's or [ErrClosed] passes: the caller waits a little and calls again.":   forCallers,
 	"Copies of a message may share them, so change them only through Set and Del, which write into a copy.": forCallers,
 
 	"The zero value keeps the newest [DefaultMaxLen] messages.": "a million messages are too many for a suite; Retention.Limits has its own test",
+	"The zero value keeps the newest [DefaultMaxLen].":          "a million letters are too many for a suite; LetterBound.Limits has its own test",
 	"It never closes a client that it was given.":               "the suite does not know what clients a transport has",
 
 	"It is judged by the broker's clock, counted from the publisher's: a message published with NotBefore an hour from now is delivered an hour later even if the two clocks disagree.": "needs two clocks",
