@@ -75,6 +75,9 @@ type Chain struct{ mws []Middleware }
 // Use wraps handlers in middleware; the first is the outermost. See [Chain].
 func Use(mws ...Middleware) Chain { return Chain{mws} }
 
+// Wrap puts the chain around a handler, as a bus does, to test middleware without one.
+func (c Chain) Wrap(h Handler) Handler { return wrap(h, c.mws) }
+
 func (c Chain) applyBus(o *options)                { o.use, o.errs = c.appendTo(o.use, o.errs, "bus: ") }
 func (c Chain) applySubscribe(o *subscribeOptions) { o.use, o.errs = c.appendTo(o.use, o.errs, "") }
 
