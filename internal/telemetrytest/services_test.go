@@ -137,7 +137,7 @@ func TestOneTraceForEachOrder(t *testing.T) {
 
 	spans := backend.Spans()
 	traces := otlptest.Traces(spans)
-	require.Len(t, traces, n, "one trace for each order: %v", names(spans))
+	require.Equal(t, n, len(traces), "one trace for each order: %v", names(spans))
 	for _, trace := range traces {
 		bus := otlptest.Trace(only(trace, func(s otlptest.Span) bool { return s.Scope == scope }))
 		require.Equal(t, "send orders.placed > process orders.placed > send invoices.issued > process invoices.issued > "+

@@ -56,11 +56,12 @@ func classOf(err error) (class string, telling bool) {
 			return c.class, true
 		}
 	}
-	if own := interface{ ErrorType() string }(nil); !errors.As(err, &own) {
+	own := interface{ ErrorType() string }(nil)
+	says := errors.As(err, &own)
+	if !says {
 		err = unwrapped(err)
 	}
-	class = semconv.ErrorType(err).Value.AsString()
-	return class, !mute(err)
+	return semconv.ErrorType(err).Value.AsString(), says || !mute(err)
 }
 
 // unwrapped takes off the wrappers that only add words.

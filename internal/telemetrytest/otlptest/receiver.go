@@ -46,7 +46,9 @@ func Start(t testing.TB) *Receiver {
 	r := &Receiver{t: t}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/traces", receive(r, func() *collectortrace.ExportTraceServiceRequest { return new(collectortrace.ExportTraceServiceRequest) }, r.keepSpans))
-	mux.HandleFunc("POST /v1/metrics", receive(r, func() *collectormetrics.ExportMetricsServiceRequest { return new(collectormetrics.ExportMetricsServiceRequest) }, r.keepMetrics))
+	mux.HandleFunc("POST /v1/metrics", receive(r, func() *collectormetrics.ExportMetricsServiceRequest {
+		return new(collectormetrics.ExportMetricsServiceRequest)
+	}, r.keepMetrics))
 	mux.HandleFunc("POST /v1/logs", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
 		t.Errorf("otlptest: %s %s is no endpoint of OTLP: the exporter would lose everything", q.Method, q.URL.Path)
