@@ -129,17 +129,13 @@ func (o *RetryOptions) pause(ctx context.Context, d *bus.Delivery, try int, wait
 // longest is what all waits together can come to.
 func (o *RetryOptions) longest() time.Duration {
 	var sum time.Duration
-	wait := o.Min
-	for range o.Tries - 1 {
-		if wait >= o.Within-sum {
-			return o.Within
-		}
+	wait, left := o.Min, time.Duration(o.Tries-1)
+	for ; left > 0 && wait < o.Max && wait < o.Within-sum; left-- {
 		sum += wait
-		if wait > o.Max/2 {
-			wait = o.Max
-		} else {
-			wait *= 2
-		}
+		wait += min(wait, o.Max-wait)
 	}
-	return sum
+	if left > (o.Within-sum)/wait {
+		return o.Within
+	}
+	return sum + left*wait
 }

@@ -2,7 +2,9 @@ package middleware
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
@@ -22,7 +24,8 @@ func (e *InvalidError) Reason() string { return "invalid" }
 // Validate refuses payloads before the handler sees them. If T or *T has the method Validate() error, that is asked first;
 // then the checks, in their order. The first error ends it: the payload is [bus.Permanent]ly an [*InvalidError], which a
 // dead-letter route takes, because trying again would not mend it. A check that cannot say, because what it looks up is away,
-// may return [bus.Snooze] or any other mark: it passes as it is.
+// may return [bus.Snooze] or any other mark: it passes as it is. A nil payload, JSON's null, of a T that is a pointer with
+// the method is invalid.
 //
 //	orders.Subscribe(b, "billing", bus.Wrap(charge, middleware.Validate[Order]()))
 //
@@ -48,26 +51,33 @@ func Validate[T any](checks ...func(T) error) bus.MiddlewareOf[T] {
 
 type validator interface{ Validate() error }
 
+var errNil = errors.New("it is nil")
+
 // ownCheck returns how a T validates itself; nil if it does not.
 func ownCheck[T any]() func(*T) error {
 	var zero T
 	if _, ok := any(&zero).(validator); ok {
 		return func(v *T) error { return any(v).(validator).Validate() }
 	}
-	if _, ok := any(zero).(validator); ok { // T is a pointer
-		return func(v *T) error { return any(*v).(validator).Validate() }
+	if !reflect.TypeFor[T]().Implements(reflect.TypeFor[validator]()) {
+		return nil
 	}
-	return nil
+	return func(v *T) error { // T is a pointer or an interface
+		if any(*v) == any(zero) {
+			return errNil
+		}
+		return any(*v).(validator).Validate()
+	}
 }
 
 func nothingToCheck[T any](own func(*T) error, checks []func(T) error) error {
 	for i, check := range checks {
 		if check == nil {
-			return fmt.Errorf("middleware: Validate[%T]: check %d of %d is nil", *new(T), i+1, len(checks))
+			return fmt.Errorf("middleware: Validate[%v]: check %d of %d is nil", reflect.TypeFor[T](), i+1, len(checks))
 		}
 	}
 	if own == nil && len(checks) == 0 {
-		return fmt.Errorf("middleware: Validate[%T] has nothing to check: give the type a method Validate() error, or Validate a func", *new(T))
+		return fmt.Errorf("middleware: Validate[%v] has nothing to check: give the type a method Validate() error, or Validate a func", reflect.TypeFor[T]())
 	}
 	return nil
 }
