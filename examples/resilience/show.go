@@ -174,7 +174,9 @@ func (s *show) summary() {
 		}
 	}
 	var w strings.Builder
-	row := func(layer, format string, args ...any) { fmt.Fprintf(&w, "  %-11s "+format+"\n", append([]any{layer}, args...)...) }
+	row := func(layer, format string, args ...any) {
+		fmt.Fprintf(&w, "  %-11s "+format+"\n", append([]any{layer}, args...)...)
+	}
 	fmt.Fprintln(&w, "\nwhat every layer did:")
 	row("Route", "%d dead letters: %v", s.Letters, s.Reasons)
 	row("Idempotent", "%d duplicates acknowledged without a call", s.Duplicates)

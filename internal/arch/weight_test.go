@@ -34,7 +34,7 @@ var weights = []weight{
 const (
 	xtime      = "golang.org/x/time "
 	resilience = xtime + "github.com/sony/gobreaker/v2 github.com/cenkalti/backoff/v5 "
-	otel       = "go.opentelemetry.io/otel go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk "
+	otel       = "go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk "
 
 	uuid    = "github.com/google/uuid "
 	msgpack = "github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
