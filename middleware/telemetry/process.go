@@ -104,7 +104,7 @@ func (t *Telemetry) origin(engine context.Context, d *bus.Delivery) (ctx context
 }
 
 func deliveryAttributes(d *bus.Delivery) []attribute.KeyValue {
-	as := append(make([]attribute.KeyValue, 0, 4), semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt))
+	as := []attribute.KeyValue{semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt)}
 	if d.Redelivered > 0 {
 		as = append(as, keyRedelivered.Int(d.Redelivered))
 	}
