@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Sees to what the tests need beside Go: redis-server, a Python with redis-py, and a C compiler for the race detector.
+# Sees to what the tests need beside Go: redis-server, a Python with redis-py, a C compiler for the race detector, and promtool,
+# which is part of prometheus.
 # Says nothing and takes no time when all is there. Otherwise it installs what is missing, or says in one line how to.
 set -euo pipefail
 
-packages=(redis-server python3-redis gcc libc6-dev)
+packages=(redis-server python3-redis gcc libc6-dev prometheus)
 
 # Debian's own Python first: python3-redis belongs to it, whatever other python3 stands before it in the path.
 has_redis_py() {
@@ -20,6 +21,7 @@ missing() {
 	command -v redis-server >/dev/null || echo redis-server
 	has_redis_py || echo redis-py
 	has_c || echo "a C compiler"
+	command -v promtool >/dev/null || echo promtool
 }
 
 # as_root runs a command as root, asking for a password only where somebody can type it.
@@ -40,7 +42,7 @@ apt() {
 }
 
 give_up() {
-	echo "setup: missing: $(missing | paste -sd, | sed 's/,/, /g'). Install redis-server, redis-py and gcc, as: sudo apt-get install ${packages[*]}" >&2
+	echo "setup: missing: $(missing | paste -sd, | sed 's/,/, /g'). Install them, as: sudo apt-get install ${packages[*]}" >&2
 	exit 1
 }
 
