@@ -89,7 +89,7 @@ func EditAs[T any](ctx context.Context, q *Queue, topic *bus.Topic[T], id string
 		if err := topic.Publish(ctx, &after, v); err != nil {
 			return err
 		}
-		m.Body, m.ContentType = after.Body, after.ContentType
+		m.Body, m.ContentType = append([]byte{}, after.Body...), after.ContentType
 		if m.Key == before.Key {
 			m.Key = after.Key
 		}

@@ -44,7 +44,7 @@ type line struct {
 	ContentType   string    `json:"content_type,omitempty"`
 	TypeBytes     []byte    `json:"content_type_base64,omitempty"`
 	Headers       []header  `json:"headers,omitempty"`
-	Body          string    `json:"body,omitempty"`
+	Body          *string   `json:"body,omitempty"` // nil: the entry was malformed and has none
 	BodyBytes     []byte    `json:"body_base64,omitempty"`
 }
 
@@ -71,25 +71,27 @@ func (ln *line) pairs(l *Letter, each func(value *string, text *string, raw *[]b
 func (q *Queue) newLine(l *Letter) *line {
 	ln := &line{
 		Version: lineVersion, Topic: q.topic.Name, Group: q.group, LetterID: l.LetterID,
-		Attempt: l.Attempt, Redelivered: l.Redelivered, Replays: l.Replays, Died: l.Died.UTC(), Time: l.Time,
+		Attempt: l.Attempt, Redelivered: l.Redelivered, Replays: l.Replays, Died: l.Died.UTC(), Time: l.Time.UTC(),
 		Headers: make([]header, len(l.Headers)),
-	}
-	if !l.Time.IsZero() {
-		ln.Time = l.Time.UTC()
 	}
 	for i := range l.Headers {
 		ln.Headers[i].Name = l.Headers[i].Name
 	}
-	write := func(value, text *string, raw *[]byte) {
+	ln.pairs(l, func(value, text *string, raw *[]byte) {
 		if utf8.ValidString(*value) {
 			*text = *value
 		} else {
 			*raw = []byte(*value)
 		}
+	})
+	switch {
+	case l.Body == nil:
+	case utf8.Valid(l.Body):
+		body := string(l.Body)
+		ln.Body = &body
+	default:
+		ln.BodyBytes = l.Body
 	}
-	ln.pairs(l, write)
-	body := string(l.Body)
-	write(&body, &ln.Body, &ln.BodyBytes)
 	return ln
 }
 
@@ -167,20 +169,17 @@ func (ln *line) letter() (*Letter, error) {
 	for i, h := range ln.Headers {
 		l.Headers[i].Name = h.Name
 	}
-	var err error
-	read := func(value, text *string, raw *[]byte) {
-		if *text != "" && len(*raw) > 0 {
-			err = errors.New("a field both as text and as base64")
-		}
+	twice := ln.Body != nil && len(ln.BodyBytes) > 0
+	ln.pairs(l, func(value, text *string, raw *[]byte) {
+		twice = twice || *text != "" && len(*raw) > 0
 		*value = *text + string(*raw)
+	})
+	if l.Body = ln.BodyBytes; ln.Body != nil {
+		l.Body = []byte(*ln.Body)
 	}
-	ln.pairs(l, read)
-	var body string
-	read(&body, &ln.Body, &ln.BodyBytes)
-	l.Body = []byte(body)
 	switch {
-	case err != nil:
-		return nil, err
+	case twice:
+		return nil, errors.New("a field both as text and as base64")
 	case ln.Died.IsZero():
 		return nil, errors.New("no died")
 	case min(ln.Attempt, ln.Redelivered, ln.Replays) < 0:
