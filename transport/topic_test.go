@@ -53,6 +53,29 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestLetterLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		give   LetterBound
+		maxLen int64
+		maxAge time.Duration
+	}{
+		"the zero value keeps the newest million": {LetterBound{}, DefaultMaxLen, 0},
+		"a length":                     {LetterBound{MaxLen: 5}, 5, 0},
+		"an age limits the length too": {LetterBound{MaxAge: time.Hour}, DefaultMaxLen, time.Hour},
+		"both":                         {LetterBound{MaxLen: 5, MaxAge: time.Hour}, 5, time.Hour},
+		"no limit":                     {LetterBound{MaxLen: -1}, 0, 0},
+		"no length, but an age":        {LetterBound{MaxLen: -1, MaxAge: time.Hour}, 0, time.Hour},
+		"a negative age is none":       {LetterBound{MaxAge: -time.Hour}, DefaultMaxLen, 0},
+		"a length and a negative age":  {LetterBound{MaxLen: 5, MaxAge: -time.Hour}, 5, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			maxLen, maxAge := c.give.Limits()
+			require.Equal(t, c.maxLen, maxLen)
+			require.Equal(t, c.maxAge, maxAge)
+		})
+	}
+}
+
 func TestLeaseOrDefault(t *testing.T) {
 	require.Equal(t, DefaultLease, Group{}.LeaseOrDefault())
 	require.Equal(t, DefaultLease, Group{Lease: -1}.LeaseOrDefault())

@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -87,6 +88,36 @@ func ExampleTransport_Replay() {
 	// Output:
 	// permanent: order 42 (no such customer)
 	// 1 replayed: order 42, attempt 1
+}
+
+// A message was wrong; its letter is mended, sent back, and what was done stays on record.
+func ExampleTransport_PutLetter() {
+	ctx := context.Background()
+	tr := memory.New()
+	defer tr.Close()
+	topic := transport.Topic{Name: "orders.placed"}
+	sub, _ := tr.Subscribe(ctx, topic, transport.Group{Name: "billing"})
+	tr.Publish(ctx, topic, []*transport.Message{{Body: []byte("oder 42")}})
+	ds, _ := sub.Receive(ctx, 1)
+	sub.Settle(ctx, []transport.Settlement{{Delivery: ds[0], Verdict: transport.Dead, Reason: "decode_error"}})
+
+	letters, _ := tr.Letters(ctx, topic, "billing", "", 1)
+	letter := letters[0]
+	letter.Body = []byte("order 42")
+	id, _ := tr.PutLetter(ctx, topic, "billing", letter, letter.LetterID)
+	tr.RecordAct(ctx, topic, "billing", transport.Act{Who: "ann", What: "edit", Detail: "a misspelt order", Count: 1})
+	tr.Replay(ctx, topic, "billing", id)
+
+	ds, _ = sub.Receive(ctx, 1)
+	fmt.Printf("%s, replays %d\n", ds[0].Body, ds[0].Replays)
+	_, err := tr.Letter(ctx, topic, "billing", id)
+	fmt.Println(errors.Is(err, transport.ErrNoLetter))
+	acts, _ := tr.Acts(ctx, topic, "billing", "", 10)
+	fmt.Println(acts[0].Who, acts[0].What, acts[0].Detail)
+	// Output:
+	// order 42, replays 1
+	// true
+	// ann edit a misspelt order
 }
 
 // Crash shows what becomes of the messages of a process that was killed. In a [testing/synctest] bubble the lease takes no time.

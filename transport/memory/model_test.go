@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func TestRandomSchedules(t *testing.T) {
 			rt.Repeat(map[string]func(*rapid.T){
 				"publish": m.publish, "delay": m.publishLater, "receive": m.receive, "settle": m.settle, "late": m.settleLate,
 				"close": m.close, "crash": m.crash, "stall": m.stall, "resume": m.resume, "wait": m.wait, "replay": m.replay,
-				"discard": m.discard, "": m.check, "receive more": m.receive, "settle more": m.settle, "and more": m.settle,
+				"discard": m.discard, "put": m.put, "edit": m.edit, "record": m.record, "": m.check, "receive more": m.receive, "settle more": m.settle, "and more": m.settle,
 			})
 			m.drain()
 		})
@@ -50,12 +51,15 @@ const lease = 30 * time.Second
 
 // A fate is what the model knows of a message in a group.
 type fate struct {
-	state       string // delayed, ready, leased, done, dead
+	state       string // ready, leased, done, dead
 	from        time.Time
 	attempt     int
 	redelivered int
+	replays     int
+	body        string
 	holder      *actor
 	letter      string
+	died        time.Time
 }
 
 // An actor is a consumer.
@@ -76,22 +80,36 @@ type model struct {
 	topic  transport.Topic
 	groups []string
 	fates  map[string]map[string]*fate // by group and message
+	dead   map[string][]string         // messages by group, the oldest letter first
+	acts   map[string][]string         // details by group
 	actors []*actor
 	sent   int
+
+	dropped map[string]int64         // letters, by group
+	told    map[string]*atomic.Int64 // of those, what was reported
 }
 
 func newModel(rt *rapid.T, ctx context.Context) *model {
 	m := &model{T: rt, ctx: ctx, tr: memory.New(), topic: transport.Topic{Name: "t"}, groups: []string{"g1", "g2"}}
 	m.fates = map[string]map[string]*fate{}
+	m.dead, m.acts = map[string][]string{}, map[string][]string{}
+	m.dropped, m.told = map[string]int64{}, map[string]*atomic.Int64{}
 	for _, g := range m.groups {
-		m.fates[g] = map[string]*fate{}
+		m.fates[g], m.told[g] = map[string]*fate{}, &atomic.Int64{}
 		m.join(g)
 	}
 	return m
 }
 
 func (m *model) join(group string) *actor {
-	sub, err := m.tr.Subscribe(m.ctx, m.topic, transport.Group{Name: group, Lease: lease})
+	sub, err := m.tr.Subscribe(m.ctx, m.topic, transport.Group{
+		Name: group, Lease: lease, Letters: bound,
+		Warn: func(err error) {
+			if loss := (*transport.LossError)(nil); errors.As(err, &loss) {
+				m.told[group].Add(loss.Count)
+			}
+		},
+	})
 	require.NoError(m, err)
 	a := &actor{sub: sub, group: group, held: map[string]*transport.Delivery{}, late: map[string]*transport.Delivery{}}
 	m.actors = append(m.actors, a)
@@ -111,7 +129,7 @@ func (m *model) send(rt *rapid.T, delay time.Duration) {
 		}
 		ms = append(ms, msg)
 		for _, g := range m.groups {
-			m.fates[g][id] = &fate{state: "ready", from: from, attempt: 1}
+			m.fates[g][id] = &fate{state: "ready", from: from, attempt: 1, body: id}
 		}
 	}
 	require.NoError(rt, m.tr.Publish(m.ctx, m.topic, ms))
@@ -149,10 +167,11 @@ func (m *model) receive(rt *rapid.T) {
 	ds, err := a.sub.Receive(ctx, limit)
 	require.Len(rt, ds, min(ready, limit), "%v", err)
 	for _, d := range ds {
-		f := m.fates[a.group][string(d.Body)]
-		require.Equal(rt, "ready", f.state, "%s", d.Body)
-		require.False(rt, f.from.After(now), "%s came too early", d.Body)
-		require.Equal(rt, [2]int{f.attempt, f.redelivered}, [2]int{d.Attempt, d.Redelivered}, "%s", d.Body)
+		f := m.fates[a.group][d.ID]
+		require.Equal(rt, "ready", f.state, "%s", d.ID)
+		require.False(rt, f.from.After(now), "%s came too early", d.ID)
+		require.Equal(rt, [3]int{f.attempt, f.redelivered, f.replays}, [3]int{d.Attempt, d.Redelivered, d.Replays}, "%s", d.ID)
+		require.Equal(rt, f.body, string(d.Body))
 		f.state, f.holder = "leased", a
 		a.held[d.ID] = d
 		copy(d.Body, "XXXX")
@@ -189,7 +208,8 @@ func (m *model) settle(rt *rapid.T) {
 	case transport.Done:
 		f.state = "done"
 	case transport.Dead:
-		f.state = "dead"
+		f.state, f.died = "dead", time.Now()
+		m.dead[a.group] = append(m.dead[a.group], st.ID)
 	case transport.Failed:
 		f.attempt++
 		fallthrough
@@ -261,7 +281,11 @@ func (m *model) resume(rt *rapid.T) {
 }
 
 func (m *model) wait(rt *rapid.T) {
-	m.sleep(time.Duration(rapid.IntRange(1, 50).Draw(rt, "seconds")) * time.Second)
+	d := time.Duration(rapid.IntRange(1, 50).Draw(rt, "seconds")) * time.Second
+	m.sleep(d)
+	if d >= 10*time.Second {
+		m.bounded(rt)
+	}
 }
 
 // sleep passes the time second by second, since what happens meanwhile has an order.
@@ -277,77 +301,19 @@ func (m *model) sleep(d time.Duration) {
 	}
 }
 
-// letters names the letters of a group in the model.
-func (m *model) letters(rt *rapid.T, group string) []string {
-	ls, err := m.tr.Letters(m.ctx, m.topic, group, "", 1000)
-	require.NoError(rt, err)
-	var ids []string
-	for _, l := range ls {
-		f := m.fates[group][l.ID]
-		require.Equal(rt, "dead", f.state)
-		require.Equal(rt, l.ID, string(l.Body), "the letter is not as it was stored")
-		require.Equal(rt, [2]int{f.attempt, f.redelivered}, [2]int{l.Attempt, l.Redelivered})
-		f.letter = l.LetterID
-		ids = append(ids, l.LetterID)
-	}
-	return ids
-}
-
-// remove draws letters and has one of the two calls remove them.
-func (m *model) remove(rt *rapid.T, call func(context.Context, transport.Topic, string, ...string) (int, error)) (gone []*fate) {
-	group := rapid.SampledFrom(m.groups).Draw(rt, "group")
-	ids := m.letters(rt, group)
-	if len(ids) == 0 {
-		rt.Skip()
-	}
-	ids = append(rapid.SliceOfDistinct(rapid.SampledFrom(ids), rapid.ID[string]).Draw(rt, "ids"), "9999")
-	n, err := call(m.ctx, m.topic, group, ids...)
-	require.NoError(rt, err)
-	require.Equal(rt, len(ids)-1, n)
-	for id, f := range m.fates[group] {
-		if f.state != "dead" || !slices.Contains(ids, f.letter) {
-			continue
-		}
-		gone = append(gone, f)
-		for _, a := range m.actors {
-			if a.group == group {
-				delete(a.late, id) // a replayed message is another one: the old receipts mean nothing to it
-			}
-		}
-	}
-	return gone
-}
-
-func (m *model) replay(rt *rapid.T) {
-	for _, f := range m.remove(rt, m.tr.Replay) {
-		*f = fate{state: "ready", from: time.Now(), attempt: 1}
-	}
-}
-
-func (m *model) discard(rt *rapid.T) {
-	for _, f := range m.remove(rt, m.tr.Discard) {
-		f.state = "done"
-	}
-}
-
 // check compares the numbers. It takes a nanosecond, so that no two timers end at the same moment, in an order that
 // nobody knows.
 func (m *model) check(rt *rapid.T) {
 	time.Sleep(time.Nanosecond)
+	synctest.Wait()
 	for _, g := range m.groups {
-		var dead, pending int64
+		var pending int64
 		for _, f := range m.fates[g] {
-			if f.state == "dead" {
-				dead++
-			}
 			if f.state == "leased" {
 				pending++
 			}
 		}
-		lag, err := m.tr.Lag(m.ctx, m.topic, g)
-		require.NoError(rt, err)
-		require.Equal(rt, dead, lag.Dead)
-		require.GreaterOrEqual(rt, lag.Pending, pending) // released ones are pending too
+		require.GreaterOrEqual(rt, m.lag(rt, g).Pending, pending) // released ones are pending too
 	}
 }
 
@@ -385,8 +351,7 @@ func (m *model) drain() {
 		for id, f := range m.fates[g] {
 			require.NotEqual(m, "missing", f.state, "group %s lost %s", g, id)
 		}
-		lag, err := m.tr.Lag(m.ctx, m.topic, g)
-		require.NoError(m, err)
-		require.Equal(m, transport.Lag{Dead: lag.Dead}, lag)
+		lag := m.lag(m.T, g)
+		require.Equal(m, transport.Lag{LettersDropped: lag.LettersDropped}, lag, "all letters are too old by now")
 	}
 }
