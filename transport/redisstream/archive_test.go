@@ -214,7 +214,9 @@ func TestPutLetterAsksOnce(t *testing.T) {
 	id := b.put(dyingLetter("old", time.Now()), "")
 	_, err := tr.Letter(bounded(t), orders, "g", id)
 	require.NoError(t, err)
-	p.Lose(func(req []byte) bool { return bytes.Contains(req, []byte("evalsha")) || bytes.Contains(req, []byte("xadd")) })
+	p.Lose(func(req []byte) bool {
+		return bytes.Contains(req, []byte("evalsha")) || bytes.Contains(req, []byte("xadd"))
+	})
 	_, err = tr.PutLetter(bounded(t), orders, "g", dyingLetter("new", time.Now()), id)
 	require.ErrorContains(t, err, "redisstream: put dead letter of orders for g: ")
 	require.NotErrorIs(t, err, transport.ErrNoLetter)
