@@ -113,7 +113,7 @@ func (im *importer) badLines() error {
 
 // line imports the letter of one line, if there is one and it is not there yet.
 func (im *importer) line(ctx context.Context, text []byte) error {
-	if len(bytes.TrimSpace(text)) == 0 {
+	if text = bytes.TrimSpace(text); len(text) == 0 {
 		return nil
 	}
 	l, err := im.q.parseLine(text)
