@@ -8,8 +8,8 @@ import (
 
 // RedisCommand is what the filters need of a redis.Cmder, so that this package need not import go-redis.
 type RedisCommand interface {
-	Name() string
-	Args() []any
+	Name() string // in lower case or not
+	Args() []any  // the name among them
 }
 
 // RedisCommandFilter is for redisotel.WithCommandFilter: it returns true, which means "no span", for commands that the Redis
