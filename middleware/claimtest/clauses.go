@@ -180,6 +180,11 @@ var clauses = []clause{
 		e.wait(2 * e.h.Expiry)
 		e.runs(e.a, e.claim("k", "1"), long)
 	}},
+	{"two-owners-of-one-claim-in-one-call", saysRenewLost, func(e *env) {
+		e.begins(e.a, e.claim("k", "2"), long)
+		e.renew(e.a, long, []transport.Claim{e.claim("k", "1"), e.claim("k", "2"), e.claim("k", "3")}, e.claim("k", "1"), e.claim("k", "3"))
+		e.runs(e.b, e.claim("k", "1"), long)
+	}},
 	{"an-expired-claim-is-renewed", saysRenewExpired, func(e *env) {
 		e.begins(e.a, e.claim("k", "1"), e.h.Expiry)
 		e.wait(2 * e.h.Expiry)

@@ -146,6 +146,17 @@ var faults = []fault{
 			}
 			return lost, err
 		}},
+	{name: "a claim once in a call", caught: "two-owners-of-one-claim-in-one-call",
+		renew: func(b *broken, ctx context.Context, cs []transport.Claim, expiry time.Duration) ([]transport.Claim, error) {
+			seen := map[string]bool{}
+			for _, c := range cs {
+				if seen[c.Key] {
+					return nil, errors.New("the same row twice")
+				}
+				seen[c.Key] = true
+			}
+			return b.MemoryClaims.Renew(ctx, cs, expiry)
+		}},
 	{name: "done is not lost", caught: "claims-of-others-are-lost",
 		renew: func(b *broken, ctx context.Context, cs []transport.Claim, expiry time.Duration) (lost []transport.Claim, err error) {
 			all, err := b.MemoryClaims.Renew(ctx, cs, expiry)
