@@ -266,8 +266,8 @@ var archiveClauses = []clause{
 			g.failed(d, 0)
 			d = g.one()
 			g.replays(d, l.Replays+1)
-			if !d.Time.Equal(l.Time) {
-				e.broken("a letter with the Time %v was replayed with the Time %v", l.Time, d.Time)
+			if !d.Time.Equal(l.Time) || !d.NotBefore.IsZero() {
+				e.broken("a letter with the Time %v was replayed with the Time %v and NotBefore %v", l.Time, d.Time, d.NotBefore)
 			}
 			scribble(d.Message)
 			g.settle(transport.Settlement{Delivery: d, Verdict: transport.Dead, Reason: "exhausted", Error: "boom"})
