@@ -182,6 +182,7 @@ var (
 // scrape runs the services and returns the names of all series and labels that they have when each kind of event has happened.
 func scrape(t *testing.T) map[string]bool {
 	t.Helper()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	redis := redistest.Start(t)
 	var addrs []string
 	for _, name := range []string{"billing", "shipping", "orders"} {

@@ -81,9 +81,11 @@ func serve(ctx context.Context, s settings, name string, declare func(*shop) fun
 		Claims:    tr,
 		Breaker:   breaker,
 	}))
-	if _, err := tel.Observe(b, breaker); err != nil {
+	observed, err := tel.Observe(b, breaker)
+	if err != nil {
 		return err
 	}
+	defer observed.Unregister() // before the transport is closed, which has nothing to tell then
 	work := declare(&shop{settings: s, Bus: b, redis: client, log: log})
 	return runWith(ctx, b, work)
 }

@@ -372,6 +372,47 @@ func TestCutShortByTheDrainIsNoError(t *testing.T) {
 	})
 }
 
+func TestLostLease(t *testing.T) {
+	r := newRig(t, telemetry.Options{})
+	ctx, lose := context.WithCancelCause(t.Context())
+	handle := r.tel.Handle(func(ctx context.Context, _ *bus.Delivery) error {
+		lose(bus.ErrLeaseLost)
+		return ctx.Err()
+	})
+	require.Equal(t, context.Canceled, handle(ctx, bustest.NewEvent(t, nil, orders, note{}).Delivery))
+	as := text(r.one("process orders.placed").Attributes())
+	require.Equal(t, "lease_lost", as["typedbus.delivery.outcome"])
+	require.Equal(t, "lease_lost", as["error.type"])
+}
+
+func TestDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, telemetry.Options{}, middleware.Idempotent(middleware.NewMemoryClaims(), middleware.IdempotentOptions{}))
+		handled := 0
+		orders.Subscribe(r.Bus, "billing", func(context.Context, *bus.Event[note]) error {
+			handled++
+			time.Sleep(time.Second)
+			return nil
+		})
+		r.run(func() {
+			for range 2 {
+				require.NoError(t, orders.Publish(t.Context(), r, note{}, bus.ID("same")))
+			}
+		})
+		require.Equal(t, 1, handled)
+		outcomes := map[string]string{}
+		for _, s := range r.named("process orders.placed") {
+			as := text(s.Attributes())
+			outcomes[as["typedbus.delivery.duplicate"]] = as["typedbus.delivery.outcome"]
+			require.Equal(t, codes.Unset, s.Status().Code)
+		}
+		require.Equal(t, map[string]string{"": "handled", "running": "snoozed", "done": "handled"}, outcomes)
+		counts := r.sums("typedbus.duplicates", "typedbus.delivery.duplicate")
+		require.EqualValues(t, 1, counts["done"])
+		require.Positive(t, counts["running"])
+	})
+}
+
 func TestErrorText(t *testing.T) {
 	r := newRig(t, telemetry.Options{ErrorText: true})
 	orders.Subscribe(r.Bus, "billing", func(context.Context, *bus.Event[note]) error {
@@ -429,7 +470,9 @@ func TestBatched(t *testing.T) {
 		sent, processed := r.named("send orders.placed"), r.named("process orders.placed")
 		require.Len(t, sent, 3)
 		require.Len(t, processed, 4, "one for each event, one for the batch")
-		i := slices.IndexFunc(processed, func(s sdktrace.ReadOnlySpan) bool { return text(s.Attributes())["messaging.batch.message_count"] == "3" })
+		i := slices.IndexFunc(processed, func(s sdktrace.ReadOnlySpan) bool {
+			return text(s.Attributes())["messaging.batch.message_count"] == "3"
+		})
 		require.GreaterOrEqual(t, i, 0)
 		batch := processed[i]
 		require.NotContains(t, text(batch.Attributes()), "messaging.message.id")
