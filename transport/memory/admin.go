@@ -65,13 +65,14 @@ func (t *Transport) Lag(ctx context.Context, topic transport.Topic, name string)
 	if err := t.usable(ctx); err != nil {
 		return lag, describe("lag", topic, name, err)
 	}
-	tp := t.broker.existing(topic.Name)
-	if tp == nil || tp.group(name) == nil {
-		return lag, fmt.Errorf("memory: lag of %s on %s: %w", name, topic.Name, transport.ErrNoGroup)
+	if tp := t.broker.existing(topic.Name); tp != nil {
+		if g := tp.group(name); g != nil {
+			lag = g.lag()
+			lag.Delayed = tp.waiting()
+			return lag, nil
+		}
 	}
-	lag = tp.group(name).lag()
-	lag.Delayed = tp.waiting()
-	return lag, nil
+	return lag, fmt.Errorf("memory: lag of %s on %s: %w", name, topic.Name, transport.ErrNoGroup)
 }
 
 func (g *group) lag() transport.Lag {

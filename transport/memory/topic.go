@@ -116,15 +116,15 @@ func (t *topic) group(name string) *group {
 	return find(t.groups, name)
 }
 
-// archive returns the group of that name, be it early. Where there is none it makes one, or else returns nil.
-func (t *topic) archive(name string, make bool) *group {
+// archive returns the group of that name, be it early. Where there is none it makes one, or returns nil.
+func (t *topic) archive(name string, create bool) *group {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g := find(t.groups, name)
 	if g == nil {
 		g = find(t.early, name)
 	}
-	if g == nil && make {
+	if g == nil && create {
 		g = newGroup(t, name)
 		t.early = append(t.early, g)
 	}
