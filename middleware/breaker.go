@@ -170,9 +170,6 @@ func (b *Breaker) opinion(ctx context.Context, err error) error {
 	if k := bus.VerdictOf(err).Kind; k != bus.Failed && k != bus.Paused {
 		return errNothingSaid
 	}
-	if own := new(openError); errors.As(err, &own) && own.of == b {
-		return errNothingSaid
-	}
 	if b.o.IsFailure != nil && !b.o.IsFailure(err) {
 		return errNothingSaid
 	}

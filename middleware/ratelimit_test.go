@@ -169,6 +169,23 @@ func TestRateLimitWaitsInItsSlotOrPauses(t *testing.T) {
 	}
 }
 
+// TestRateLimitInLine: one event at a time waits for the next token. Who was behind it asks at once if its own wait is over.
+func TestRateLimitInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const half = 500 * time.Millisecond
+		s := &slow{waits: []time.Duration{half, half, half}}
+		h := middleware.RateLimit(s, middleware.RateLimitOptions{})(func(context.Context, *bus.Delivery) error { return nil })
+		begun := time.Now()
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { assert.NoError(t, h(t.Context(), lone("pages", "1"))) })
+		}
+		wg.Wait()
+		assert.Equal(t, half, time.Since(begun))
+		assert.Len(t, s.keys, 6)
+	})
+}
+
 func TestRateLimitWithoutItsLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := &slow{err: bus.Permanent(errors.New("away"))}
