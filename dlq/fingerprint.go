@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Fingerprint replaces in an error text what differs from one event to the next: numbers, durations, hex, UUIDs and other ids, addresses
-// and timestamps become #, quoted strings become "". So "timeout after 31ms on 10.0.0.7" and "timeout after 1.2s on 10.0.0.8"
-// are both "timeout after # on #". It is for sorting letters into groups: what it makes of a text may change with a version.
-// That of no text is "(none)".
+// Fingerprint replaces in an error text what differs from one event to the next: numbers, durations, hex, UUIDs and other
+// ids, addresses and timestamps become #, quoted strings become "". So "timeout after 31ms on 10.0.0.7" and "timeout after 1.2s
+// on 10.0.0.8" are both "timeout after # on #". It is for sorting letters into groups: what it makes of a text may change with
+// a version. That of no text is "(none)".
 func Fingerprint(text string) string {
 	if text == "" {
 		return none
@@ -100,8 +100,9 @@ func (p *printer) quoted(quote byte) bool {
 // word reads letters and digits, and what belongs to them.
 func (p *printer) word(rest string) {
 	n := span(rest, isAlnum)
+	near := rest[:min(len(rest), longest)] // a long text must not be read again from each of its words
 	for _, length := range []func(string) int{uuid, colons, duration, exponent} {
-		if n := length(rest); n > 0 && (n == len(rest) || !isAlnum(rest[n])) {
+		if n := length(near); n > 0 && (n == len(rest) || !isAlnum(rest[n])) {
 			p.number(n)
 			return
 		}
@@ -115,6 +116,9 @@ func (p *printer) word(rest string) {
 		p.mixed(run)
 	}
 }
+
+// longest is the length of the longest thing that is more than one word.
+const longest = 64
 
 // mixed writes a word and # for the digits in it.
 func (p *printer) mixed(run string) {
@@ -225,10 +229,11 @@ func isID(run string) bool {
 	case len(run) >= 12 && turns >= 2:
 		return true
 	}
-	date := strings.TrimSuffix(run, "Z")
-	day, _, ok := strings.Cut(date, "T")
-	return isDigit(run[0]) && (span(date, isDigit) == len(date) || ok && span(day, isDigit) == len(day) && span(date[len(day)+1:], isDigit) == len(date)-len(day)-1)
+	day, hour, _ := strings.Cut(strings.TrimSuffix(run, "Z"), "T")
+	return isDigit(run[0]) && allDigits(day) && allDigits(hour)
 }
+
+func allDigits(s string) bool { return span(s, isDigit) == len(s) }
 
 const (
 	names    = "Mon Tue Wed Thu Fri Sat Sun Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"

@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// MaxLine is the longest line, in bytes, that [Queue.Import] reads: 64 MiB.
-const MaxLine = 64 << 20
+// maxLine is the longest line that is read, and so held in memory.
+const maxLine = 64 << 20
 
 // A LineError is what is wrong with a line of an import. It does not show the line.
 type LineError struct {
@@ -24,12 +24,14 @@ func (e *LineError) Unwrap() error { return e.Err }
 // maxLineErrors is how many of them an error tells.
 const maxLineErrors = 20
 
-// Import stores letters that [Queue.Export] wrote for the same topic and group. A letter that is there already, by the ID of its
-// message and the millisecond in which it died, is passed over: an import that was killed is finished by doing it again. Two imports of
-// the same letters at the same time may store them twice. Empty lines are passed over.
+// Import stores letters that [Queue.Export] wrote for the same topic and group. A letter that is there already, by the ID of
+// its message and the millisecond in which it died, is passed over: an import that was killed is finished by doing it again.
+// Two imports of the same letters at the same time may store them twice. The bound that the group has for its letters holds
+// for those that are imported too.
 //
-// A line that is no letter of this queue is passed over too, and the others are imported all the same: the error then holds a
-// [*LineError] for each of the first 20, and the report counts them all. If r or the transport fails the import ends there.
+// A line that is no letter of this queue, or longer than 64 MiB, is passed over, and the others are imported all the same: the
+// error then holds a [*LineError] for each of the first 20, and the report counts them all. If r or the transport fails, or ctx
+// ends, the import ends there. Empty lines are nothing.
 func (q *Queue) Import(ctx context.Context, r io.Reader) (rep Report, err error) {
 	if err := q.archived(); err != nil {
 		return rep, q.failed("import", err)
@@ -161,7 +163,7 @@ func readLine(r *bufio.Reader) (text []byte, err error) {
 	size := 0
 	for {
 		part, err := r.ReadSlice('\n')
-		if size += len(part); size <= MaxLine {
+		if size += len(part); size <= maxLine {
 			text = append(text, part...)
 		} else {
 			text = nil
@@ -171,8 +173,8 @@ func readLine(r *bufio.Reader) (text []byte, err error) {
 			continue
 		case err == io.EOF && size == 0, err != nil && err != io.EOF:
 			return nil, err
-		case size > MaxLine:
-			return nil, badLine{fmt.Errorf("longer than %d bytes", MaxLine)}
+		case size > maxLine:
+			return nil, badLine{fmt.Errorf("longer than %d bytes", maxLine)}
 		}
 		return text, nil
 	}

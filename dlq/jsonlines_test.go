@@ -223,7 +223,7 @@ func TestALineThatIsTooLong(t *testing.T) {
 	defer tr.Close()
 	line := func(size int) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{}), int64(size)) } // which has newlines
 	spaces := func(size int) io.Reader { return io.LimitReader(blank{}, int64(size)) }
-	in := io.MultiReader(spaces(dlq.MaxLine+1), strings.NewReader("\n"+fmt.Sprintf(good, 1, 1)), spaces(dlq.MaxLine-200), strings.NewReader("\n"), spaces(dlq.MaxLine+1))
+	in := io.MultiReader(spaces(maxLine+1), strings.NewReader("\n"+fmt.Sprintf(good, 1, 1)), spaces(maxLine-200), strings.NewReader("\n"), spaces(maxLine+1))
 	rep, err := queue(tr).Import(t.Context(), in)
 	assert.Equal(t, dlq.Report{Matched: 3, Done: 1, Failed: 2}, rep)
 	assert.ErrorContains(t, err, "line 1: longer than 67108864 bytes")
@@ -232,6 +232,8 @@ func TestALineThatIsTooLong(t *testing.T) {
 	assert.Error(t, err)
 	count(t, queue(tr), 1)
 }
+
+const maxLine = 64 << 20
 
 // blank is an endless line.
 type blank struct{}

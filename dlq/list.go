@@ -9,8 +9,8 @@ import (
 
 const defaultLimit = 100
 
-// List returns up to limit letters, oldest first, that come after the letter with the id after ("" for the first page), and what to
-// give as after for the next page; "" if there is none. A limit of 0 is 100. With IDs the order is theirs.
+// List returns up to limit letters, oldest first, that come after the letter with the id after ("" for the first page), and
+// what to give as after for the next page; "" if there is none. A limit of 0 is 100. With IDs the order is theirs.
 func (q *Queue) List(ctx context.Context, f Filter, after string, limit int) (page []*Letter, next string, err error) {
 	if limit <= 0 {
 		limit = defaultLimit

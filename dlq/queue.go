@@ -39,8 +39,8 @@ type Queue struct {
 // NewQueue returns the dead letters of a group. It returns no error: a bad name, or a transport that cannot show its dead
 // letters, is reported by every method.
 //
-// Looking needs a transport that is a [transport.DeadLetters], and Get and all acts one that is a [transport.LetterArchive] too;
-// memory and redisstream are both.
+// Looking needs a transport that is a [transport.DeadLetters]; Get, a filter by IDs, and all acts need one that is a
+// [transport.LetterArchive] too. memory and redisstream are both.
 func NewQueue(tr transport.Transport, topic, group string, o QueueOptions) *Queue {
 	q := &Queue{topic: transport.Topic{Name: topic}, group: group, who: cmp.Or(o.Who, whoami()), kind: fmt.Sprintf("%T", tr)}
 	q.letters, _ = tr.(transport.DeadLetters)

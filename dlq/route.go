@@ -37,9 +37,9 @@ type RouteOptions struct {
 	// Redact rewrites error texts before they are kept, to take out what must not be; default: as they are. It may be called
 	// concurrently. If it panics no text is kept.
 	Redact func(string) string
-	// OnDead, if not nil, is called after the letter of an event was stored, once for each; err shows what the letter keeps of
-	// the error and may be nil. It runs beside the handlers, with the context that bus.Delivery.OnSettled gives. It is not called
-	// if the process dies in between: to count letters ask [Queue.Count].
+	// OnDead, if not nil, is called after the letter of an event was stored, once for each; err has the text that the letter
+	// keeps, or is nil. It is called as bus.Delivery.OnSettled says, so concurrently, and not at all if the process dies in
+	// between: to count letters ask [Queue.Count].
 	OnDead func(ctx context.Context, d *bus.Delivery, reason string, err error)
 }
 
@@ -94,15 +94,16 @@ func (o *RouteOptions) refuse(d *bus.Delivery) (reason string, err error) {
 	if err := expired(d.Message, o.MaxAge); err != nil {
 		return Expired, err
 	}
-	// The last attempt had an outcome that judge did not see: its handler ended its goroutine, or did not return in time.
+	// An attempt that judge has not seen the end of: its handler ended its goroutine, or did not return in time.
 	if o.MaxAttempts > 0 && d.Attempt > o.MaxAttempts {
-		return Exhausted, fmt.Errorf("%d attempts failed, and %d are allowed; the last one did not return", d.Attempt-1, o.MaxAttempts)
+		return Exhausted, fmt.Errorf("%d attempts failed, and %d are allowed; what the last one died of is not known",
+			d.Attempt-1, o.MaxAttempts)
 	}
 	return "", nil
 }
 
-// guarded turns a panic into an error, so that it counts like one. A handler that ends its goroutine cannot be held up: the bus
-// counts it, and refuse looks at the count.
+// guarded turns a panic into an error, so that it counts like one. A handler that ends its goroutine cannot be held up: the
+// bus counts it, and refuse looks at the count.
 func guarded(ctx context.Context, d *bus.Delivery, next bus.Handler) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -174,8 +175,8 @@ type keptError struct {
 func (e *keptError) Error() string { return e.text }
 func (e *keptError) Unwrap() error { return e.err }
 
-// kept gives an error the text for its letter. It wraps err for those outside who look for a *bus.PanicError or the like, unless
-// err carries a verdict: that must not show through.
+// kept gives an error the text for its letter. It wraps err for those outside who look for a *bus.PanicError or the like,
+// unless err carries a verdict: that must not show through.
 func (o *RouteOptions) kept(err error) error {
 	k := &keptError{text: shorten(o.redact(err.Error()))}
 	if bus.VerdictOf(err).Kind == bus.Failed {

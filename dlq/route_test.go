@@ -59,7 +59,7 @@ func TestRoute(t *testing.T) {
 		"panics": {handler: func() bus.HandlerOf[Order] { return always(errPanic) }, calls: 3,
 			want: dlq.Letter{Reason: dlq.Exhausted, Error: "bus: the handler panicked: no card", Attempt: 3}},
 		"ends its goroutine": {handler: func() bus.HandlerOf[Order] { return always(errGoexit) }, calls: 3,
-			want: dlq.Letter{Reason: dlq.Exhausted, Error: "3 attempts failed, and 3 are allowed; the last one did not return", Attempt: 4}},
+			want: dlq.Letter{Reason: dlq.Exhausted, Error: "3 attempts failed, and 3 are allowed; what the last one died of is not known", Attempt: 4}},
 		"permanent": {handler: func() bus.HandlerOf[Order] { return always(fmt.Errorf("charge: %w", bus.Permanent(errCard))) }, calls: 1,
 			want: dlq.Letter{Reason: dlq.Permanent, Error: "charge: " + errCard.Error(), Attempt: 1}},
 		"permanent, with a reason": {handler: func() bus.HandlerOf[Order] { return always(bus.Permanent(fmt.Errorf("x: %w", because("fraud")))) }, calls: 1,
