@@ -22,14 +22,10 @@ func ExampleRecover() {
 			return err
 		}
 	}
-	handle := func(context.Context, *bus.Delivery) error {
-		var stock map[string]int
-		stock["cup"]--
-		return nil
-	}
+	handle := func(context.Context, *bus.Delivery) error { panic("no cup left") }
 	d := bus.NewDelivery(&transport.Delivery{Message: &bus.Message{ID: "1"}}, new(bustest.Recorder))
 	_ = report(middleware.Recover()(handle))(context.Background(), d)
 	// Output:
-	// bus: the handler panicked: assignment to entry in nil map
+	// bus: the handler panicked: no cup left
 	// a panic: true with its stack: true
 }

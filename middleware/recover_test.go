@@ -31,7 +31,7 @@ func TestAPanicWithAMarkedErrorIsAFailureAllTheSame(t *testing.T) {
 }
 
 func TestAPanicOfNilIsOne(t *testing.T) {
-	err := middleware.Recover()(func(context.Context, *bus.Delivery) error { panic(nil) })(t.Context(), oneDelivery("1")) //nolint:govet
+	err := middleware.Recover()(func(context.Context, *bus.Delivery) error { panic(nil) })(t.Context(), oneDelivery("1"))
 	var p *bus.PanicError
 	require.ErrorAs(t, err, &p)
 	assert.IsType(t, new(runtime.PanicNilError), p.Value)

@@ -105,7 +105,8 @@ func TestRetryStopsAtWhatIsNotRetryable(t *testing.T) {
 func TestRetryStopsWhenTheContextHasEnded(t *testing.T) {
 	for _, cause := range []error{bus.ErrDraining, bus.ErrLeaseLost, context.DeadlineExceeded} {
 		var calls int
-		err := middleware.Retry(middleware.RetryOptions{})(failing(9, &calls))(ended(t, cause), oneDelivery("1"))
+		o := middleware.RetryOptions{OnRetry: func(context.Context, *bus.Delivery, int, time.Duration, error) { assert.Fail(t, "no wait begins") }}
+		err := middleware.Retry(o)(failing(9, &calls))(ended(t, cause), oneDelivery("1"))
 		assert.True(t, err == errBroken)
 		assert.Equal(t, 1, calls)
 	}
