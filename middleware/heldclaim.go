@@ -182,15 +182,16 @@ func (h *held) facts() []any {
 	return []any{"topic", h.claim.Topic, "group", h.claim.Group, "id", h.delivery.ID}
 }
 
-// ClaimOf returns the claim under which [Idempotent] has d handled, to stores that end it together with the effect of the
-// handler. ctx is the handler's; of a batch the events have one context and a claim each. It is false where there is none.
-func ClaimOf(ctx context.Context, d *bus.Delivery) (transport.Claim, bool) {
+// ClaimOf returns the claim under which [Idempotent] has d handled, and for how long it is to be kept when it is done, to stores
+// that end it together with the effect of the handler. ctx is the handler's; of a batch the events have one context and a claim
+// each. ok is false where there is none.
+func ClaimOf(ctx context.Context, d *bus.Delivery) (c transport.Claim, keep time.Duration, ok bool) {
 	h, ok := ctx.Value(heldKey{}).(*held)
 	if ok {
 		h = h.by.renewal.find(h, d)
 	}
 	if h == nil {
-		return transport.Claim{}, false
+		return transport.Claim{}, 0, false
 	}
-	return h.claim, true
+	return h.claim, h.by.Keep, true
 }

@@ -216,14 +216,15 @@ func TestIdempotentReportsWhatIsPublishedAfterTheMark(t *testing.T) {
 }
 
 func TestClaimOf(t *testing.T) {
-	_, claimed := middleware.ClaimOf(t.Context(), oneDelivery("1"))
+	_, _, claimed := middleware.ClaimOf(t.Context(), oneDelivery("1"))
 	assert.False(t, claimed)
 	onABus(t, func(t *testing.T, _ *memory.Transport, b *bus.Bus) {
 		var mu sync.Mutex
 		owners := map[string]bool{}
 		check := func(ctx context.Context, e *bus.Event[int]) {
-			c, claimed := middleware.ClaimOf(ctx, e.Delivery)
+			c, keep, claimed := middleware.ClaimOf(ctx, e.Delivery)
 			assert.True(t, claimed)
+			assert.Equal(t, 24*time.Hour, keep)
 			assert.Equal(t, transport.Claim{Topic: "beads", Group: e.Group, Key: e.ID, Owner: c.Owner}, c)
 			mu.Lock()
 			defer mu.Unlock()
@@ -236,7 +237,7 @@ func TestClaimOf(t *testing.T) {
 		mw := middleware.Idempotent(middleware.NewMemoryClaims(), middleware.IdempotentOptions{})
 		beads.Subscribe(b, "single", func(ctx context.Context, e *bus.Event[int]) error {
 			other := oneDelivery("another")
-			_, claimed := middleware.ClaimOf(ctx, other)
+			_, _, claimed := middleware.ClaimOf(ctx, other)
 			assert.False(t, claimed)
 			check(ctx, e)
 			return nil

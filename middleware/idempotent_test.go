@@ -298,7 +298,7 @@ func TestIdempotentFailsOpenIfAskedTo(t *testing.T) {
 		calls := 0
 		o := middleware.IdempotentOptions{FailOpen: true, Logger: log.logger(slog.LevelDebug)}
 		h := middleware.Idempotent(store, o)(func(ctx context.Context, d *bus.Delivery) error {
-			_, claimed := middleware.ClaimOf(ctx, d)
+			_, _, claimed := middleware.ClaimOf(ctx, d)
 			assert.False(t, claimed)
 			calls++
 			return errBroken

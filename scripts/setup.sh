@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sees to what the tests need beside Go: redis-server, a Python with redis-py, a C compiler for the race detector, and promtool,
-# which is part of prometheus.
+# Sees to what the tests need beside Go: redis-server, a Python with redis-py, a PostgreSQL server, a C compiler for the race
+# detector, and promtool, which is part of prometheus.
 # Says nothing and takes no time when all is there. Otherwise it installs what is missing, or says in one line how to.
 set -euo pipefail
 
-packages=(redis-server python3-redis gcc libc6-dev prometheus)
+packages=(redis-server python3-redis postgresql gcc libc6-dev prometheus)
 
 # Debian's own Python first: python3-redis belongs to it, whatever other python3 stands before it in the path.
 has_redis_py() {
@@ -15,11 +15,15 @@ has_redis_py() {
 	return 1
 }
 
+# Debian keeps the server out of the path.
+has_postgres() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+
 has_c() { printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1; }
 
 missing() {
 	command -v redis-server >/dev/null || echo redis-server
 	has_redis_py || echo redis-py
+	has_postgres || echo postgresql
 	has_c || echo "a C compiler"
 	command -v promtool >/dev/null || echo promtool
 }
