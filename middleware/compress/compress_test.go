@@ -93,7 +93,7 @@ func TestSendCompressesWhatIsWorthIt(t *testing.T) {
 			m := &bus.Message{ID: "1", Key: "k", ContentType: "text/plain", Body: c.body, Headers: transport.Headers{{Name: "a", Value: "b"}}}
 			before := m.Clone()
 			out := sent(t, pair, m)[0]
-			assert.Equal(t, before, m, "the publisher's message stays as it is")
+			same(t, before, m, "the publisher's message stays as it is")
 			assert.Equal(t, c.want, out != m)
 			assert.Equal(t, c.want, out.Headers.Get("content-encoding") == "zstd")
 			if c.want {
@@ -101,9 +101,18 @@ func TestSendCompressesWhatIsWorthIt(t *testing.T) {
 			}
 			got, err := handled(t, pair, out)
 			require.NoError(t, err)
-			assert.Equal(t, before, got, "as if nothing had been")
+			same(t, before, got, "as if nothing had been")
 		})
 	}
+}
+
+// same compares messages with large bodies, for which assert.Equal takes seconds.
+func same(t *testing.T, want, got *bus.Message, why string) {
+	t.Helper()
+	assert.True(t, bytes.Equal(want.Body, got.Body), why)
+	a, b := *want, *got
+	a.Body, b.Body = nil, nil
+	assert.Equal(t, a, b, why)
 }
 
 func TestSendKeepsTheSlice(t *testing.T) {
