@@ -6,10 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,39 +19,28 @@ import (
 	"github.com/typedbus/typedbus/internal/telemetrytest/otlptest"
 )
 
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "observability")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "observability")
-	out, err := exec.Command("go", "build", "-o", file, ".").CombinedOutput()
-	if err != nil {
-		return "", &exec.Error{Name: string(out), Err: err}
-	}
-	return file, nil
-})
+// asMain has a process of the test be the program itself, which so needs no build of its own and has the race detector.
+const asMain = "OBSERVABILITY_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if file, err := program(); err == nil {
-			os.RemoveAll(filepath.Dir(file))
-		}
-		os.Exit(code)
-	}))
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
 }
 
 // command is the program with no variables of OpenTelemetry but those given.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	file, err := program()
+	file, err := os.Executable()
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, file, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it ends its services
 	cmd.WaitDelay = 20 * time.Second
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OTEL_") }), env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OTEL_") }), append(env, asMain+"=1")...)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -12,7 +13,7 @@ import (
 // That nothing of what redisstream sends passes the filters is shown on a real server in internal/telemetrytest. Here is what must
 // pass: commands of applications.
 
-func command(args ...any) redis.Cmder { return redis.NewCmd(nil, args...) } //nolint:staticcheck // it is not sent
+func command(args ...any) redis.Cmder { return redis.NewCmd(context.Background(), args...) }
 
 func TestRedisCommandFilter(t *testing.T) {
 	var filter func(redis.Cmder) bool = telemetry.RedisCommandFilter // as redisotel takes it
