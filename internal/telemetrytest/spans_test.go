@@ -252,6 +252,17 @@ func TestDeadLetter(t *testing.T) {
 	require.Len(t, r.spans.Ended(), 3)
 }
 
+func TestReasonThatIsNoWord(t *testing.T) {
+	for _, reason := range []string{"card of " + inPayload, strings.Repeat("x", 65)} {
+		r := newRig(t, telemetry.Options{})
+		handle := r.tel.Handle(func(context.Context, *bus.Delivery) error { return bus.DeadLetter(reason, nil) })
+		require.Error(t, handle(t.Context(), bustest.NewEvent(t, nil, orders, note{}).Delivery))
+		require.Equal(t, "_OTHER", text(r.one("process orders.placed").Attributes())["error.type"])
+		require.Equal(t, "_OTHER", text(r.one("dead_letter orders.placed").Attributes())["typedbus.dead_letter.reason"])
+		require.Equal(t, map[string]int64{"_OTHER": 1}, r.sums("typedbus.dead_letter.moved", "typedbus.dead_letter.reason"))
+	}
+}
+
 // losing is a transport whose leases are lost when a letter is to be stored.
 type losing struct{ *memory.Transport }
 

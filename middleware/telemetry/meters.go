@@ -81,6 +81,9 @@ func newLabels(base []attribute.KeyValue, key attribute.Key) *labels {
 // may be without end.
 const maxValues = 50
 
+// other is what the conventions call all other values.
+const other = "_OTHER"
+
 // of returns the attributes with a value for the one that varies; "" leaves it out.
 func (l *labels) of(value string) label {
 	if value == "" {
@@ -95,7 +98,7 @@ func (l *labels) of(value string) label {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.values) >= maxValues {
-		value = semconv.ErrorTypeOther.Value.AsString()
+		value = other
 	}
 	if _, ok := l.values[value]; !ok {
 		l.values[value] = newLabel(append(slices.Clone(l.base), l.key.String(value))...)

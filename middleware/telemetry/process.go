@@ -12,6 +12,7 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/middleware"
+	"github.com/typedbus/typedbus/transport"
 )
 
 // Handle is a [bus.Middleware]: it makes the span "process <topic>" of each delivery, and counts and measures it. Let it be the
@@ -166,5 +167,13 @@ func deadLetterClass(v bus.Verdict) string {
 	if class, telling := classOf(v.Err); telling {
 		return class
 	}
-	return cmp.Or(v.Reason, "_OTHER")
+	return cmp.Or(oneWord(v.Reason), other)
+}
+
+// oneWord is a reason as labels need it. What is no word may be a text, and quote what must not be seen.
+func oneWord(reason string) string {
+	if reason != "" && (len(reason) > 64 || !transport.ValidHeaderName(reason)) {
+		return other
+	}
+	return reason
 }
