@@ -157,11 +157,11 @@ func TestBoundWithoutGoroutines(t *testing.T) {
 		d := receive(t, sub, 1)[0]
 		require.NoError(t, sub.Settle(t.Context(), []transport.Settlement{{Delivery: d, Verdict: transport.Dead}}))
 		synctest.Wait()
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
 		require.NoError(t, tr.Close())
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	})
 }
 

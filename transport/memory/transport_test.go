@@ -147,11 +147,11 @@ func TestIdleWithoutGoroutines(t *testing.T) {
 		require.NoError(t, tr.Publish(t.Context(), topic, []*transport.Message{{NotBefore: time.Now().Add(time.Hour)}}))
 		tr.Stall(sub)
 		synctest.Wait()
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
 		require.NoError(t, tr.Close())
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		require.Equal(t, before, runtime.NumGoroutine())
+		require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	})
 }
 

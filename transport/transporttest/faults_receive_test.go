@@ -239,6 +239,30 @@ var settleFaults = []fault{
 		},
 	},
 	{
+		name: "says only in words that it refuses", caught: "stage-refused",
+		settle: func(s *brokenSub, ctx context.Context, ss []transport.Settlement) error {
+			err := s.Subscription.Settle(ctx, ss)
+			if each := (*transport.SettleError)(nil); errors.As(err, &each) {
+				for i, err := range each.Errs {
+					if err != nil {
+						each.Errs[i] = errors.New(err.Error())
+					}
+				}
+			}
+			return err
+		},
+	},
+	{
+		name: "ends what it refuses", caught: "stage-refused-otherwise",
+		settle: func(s *brokenSub, ctx context.Context, ss []transport.Settlement) error {
+			err := s.Subscription.Settle(ctx, ss)
+			if errors.Is(err, transport.ErrRefused) {
+				s.Subscription.Settle(ctx, []transport.Settlement{{Delivery: ss[0].Delivery, Verdict: transport.Done}})
+			}
+			return err
+		},
+	},
+	{
 		name: "forgets what is staged", caught: "stage-stored stage-many-topics stage-own-topic stage-delayed stage-keeps-nothing stage-bad-topic stage-twice",
 		settle: resettle(func(st *transport.Settlement) { st.Stage = nil }),
 	},
