@@ -97,7 +97,9 @@ var boundClauses = []clause{
 		for range want {
 			other.dead(other.one())
 		}
-		g.shrinks(g.bounded(g.tr, transport.LetterBound{MaxLen: 3}), want[9:]...)
+		c := g.bounded(g.tr, transport.LetterBound{MaxLen: 3})
+		g.shrinks(c, want[9:]...)
+		c.silent()
 		if n, err := g.q.CountLetters(e.Context(), g.t, "h"); n != 12 || err != nil {
 			e.broken("another group had 12 letters and no bound so low; it has %d, and the error is %v", n, err)
 		}
