@@ -12,12 +12,13 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/bus/bustest"
+	"github.com/typedbus/typedbus/transport/redisstream"
 )
 
 const lease = time.Second
 
 // subscribeHanging is a consumer that begins one event and never ends it.
-func subscribeHanging(_ context.Context, b *bus.Bus) {
+func subscribeHanging(_ context.Context, b *bus.Bus, _ *redisstream.Transport) {
 	orders.Subscribe(b, "billing", func(_ context.Context, e *bus.Event[Order]) error {
 		fmt.Println("begin", e.ID)
 		select {}
@@ -25,7 +26,7 @@ func subscribeHanging(_ context.Context, b *bus.Bus) {
 }
 
 // subscribeWorking is a consumer that tells of each delivery.
-func subscribeWorking(_ context.Context, b *bus.Bus) {
+func subscribeWorking(_ context.Context, b *bus.Bus, _ *redisstream.Transport) {
 	orders.Subscribe(b, "billing", func(_ context.Context, e *bus.Event[Order]) error {
 		fmt.Println("done", e.ID, e.Attempt, e.Redelivered)
 		return nil

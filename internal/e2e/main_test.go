@@ -38,10 +38,11 @@ var (
 
 // children are what a child process of the test binary can be, by the value of TYPEDBUS_CHILD. They get the URL of a Redis and
 // report on standard output, a line each.
-var children = map[string]func(ctx context.Context, b *bus.Bus){
-	"hang":  subscribeHanging,
-	"work":  subscribeWorking,
-	"stage": subscribeStaging,
+var children = map[string]func(ctx context.Context, b *bus.Bus, tr *redisstream.Transport){
+	"hang":       subscribeHanging,
+	"work":       subscribeWorking,
+	"stage":      subscribeStaging,
+	"stage once": subscribeStagingOnce,
 }
 
 func TestMain(m *testing.M) {
@@ -52,14 +53,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/redis/go-redis/v9/internal/pool.startGlobalTimeCache.func1"))
 }
 
-func runChild(subscribe func(context.Context, *bus.Bus), url string) {
+func runChild(subscribe func(context.Context, *bus.Bus, *redisstream.Transport), url string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	tr, err := redisstream.Open(ctx, url, redisstream.Options{})
 	if err == nil {
 		defer tr.Close()
 		b := bus.New(tr, bus.Logger(slog.New(slog.DiscardHandler)))
-		subscribe(ctx, b)
+		subscribe(ctx, b, tr)
 		err = b.Run(ctx)
 	}
 	if err != nil {
