@@ -69,8 +69,10 @@ func TestHeadersAreCopied(t *testing.T) {
 		}
 		var after transport.Headers
 		send := tel.Send(func(_ context.Context, _ transport.Topic, ms []*bus.Message) error { after = ms[0].Headers; return nil })
-		require.NoError(t, send(ctx, transport.Topic{Name: "t"}, []*bus.Message{{ID: "1", Headers: before}}))
+		m := &bus.Message{ID: "1", Headers: before}
+		require.NoError(t, send(ctx, transport.Topic{Name: "t"}, []*bus.Message{m}))
 		require.Equal(t, kept, before)
+		require.Equal(t, kept, m.Headers)
 		count := map[string]int{}
 		for _, h := range after {
 			count[h.Name]++
