@@ -17,6 +17,7 @@ import (
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/bus/bustest"
 	"github.com/typedbus/typedbus/codec"
+	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/memory"
 )
 
@@ -44,6 +45,12 @@ func TestRecorderFails(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, greetings.Publish(ended, &r, "late"), context.Canceled)
+}
+
+func TestRecorderRefusesNil(t *testing.T) {
+	var r bustest.Recorder
+	require.ErrorContains(t, r.Send(t.Context(), transport.Topic{Name: "raw"}, &bus.Message{ID: "1"}, nil), "nil message")
+	assert.Empty(t, r.Sent(), "all or nothing, as a transport")
 }
 
 func TestNewEventIsAFirstAttempt(t *testing.T) {

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -29,6 +30,9 @@ var _ bus.Publisher = (*Recorder)(nil)
 func (r *Recorder) Send(ctx context.Context, t transport.Topic, ms ...*bus.Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if slices.Contains(ms, nil) {
+		return errors.New("bustest: nil message")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
