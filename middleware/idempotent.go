@@ -19,11 +19,10 @@ type IdempotentOptions struct {
 	// Key says what is handled once in a topic and group; default, and where it returns "", the message's id. It is called once a
 	// delivery, before anything else, and sees headers and bytes.
 	Key func(d *bus.Delivery) string
-	// Expiry is how long a claim outlives its process, and so how long an event waits whose process was killed; default 1m. Claims
-	// of handlers that take longer are renewed.
+	// Expiry is how long a claim outlives its process, and so how long an event waits whose process was killed; default 1m, at least
+	// 10ms. Claims of handlers that take longer are renewed.
 	Expiry time.Duration
-	// Keep is how long what was done is known; default 24h. A duplicate that comes later is handled again. A replay of a topic
-	// comes as late as its events are kept.
+	// Keep is how long what was done is known; default 24h. A duplicate that comes later is handled again.
 	Keep time.Duration
 	// FailOpen handles events without a claim while the store fails. By default the subscription is paused.
 	FailOpen bool
@@ -42,7 +41,7 @@ type IdempotentOptions struct {
 // a dead letter can be replayed. The claim of a process that died expires. A claim that was lost, because it could not be renewed
 // in time, ends the handler's context with the cause [ErrClaimLost]; that costs no attempt.
 //
-// What it promises: within Keep, what was finished is not handled again. A process that dies between the handler's effect and
+// What it promises: within Keep, what was finished is not handled again, not even by a group that was set back on purpose. A process that dies between the handler's effect and
 // the end of the claim leaves an event that is handled again. Only a store that ends the claim together with the effect closes
 // that gap: middleware/sqlclaims does, in the application's own transaction.
 //
@@ -56,7 +55,7 @@ type IdempotentOptions struct {
 // It takes two calls of the store a delivery. Leave it out where handling twice does no harm. Its place is outside [Retry], so
 // that a delivery has one claim, and inside dlq.Route. It may be used for many subscriptions, concurrently.
 func Idempotent(c Claims, o IdempotentOptions) bus.Middleware {
-	o.Expiry = positive(o.Expiry, time.Minute)
+	o.Expiry = max(positive(o.Expiry, time.Minute), 10*time.Millisecond)
 	o.Keep = positive(o.Keep, 24*time.Hour)
 	o.StoreDown = positive(o.StoreDown, 5*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
@@ -148,11 +147,10 @@ func (i *idempotent) taken(ctx context.Context, d *bus.Delivery, next bus.Handle
 // within says whether an Idempotent around this one has the claim: it was used twice by mistake.
 func (i *idempotent) within(ctx context.Context, c transport.Claim) bool {
 	outer, ok := ctx.Value(heldKey{}).(*held)
-	c.Owner = ""
-	if ok {
-		c.Owner = outer.claim.Owner
+	if !ok {
+		return false
 	}
-	if !ok || c != outer.claim {
+	if c.Owner = outer.claim.Owner; c != outer.claim {
 		return false
 	}
 	lost, err := i.claims.Renew(ctx, []transport.Claim{c}, i.Expiry)
@@ -161,7 +159,7 @@ func (i *idempotent) within(ctx context.Context, c transport.Claim) bool {
 
 // later snoozes an event for a part of the time that a claim still has, because most handlers end long before.
 func (i *idempotent) later(wait time.Duration, why error) error {
-	return bus.Snooze(min(wait, max(i.Expiry/10, 10*time.Millisecond)), why)
+	return bus.Snooze(min(wait, i.Expiry/10), why)
 }
 
 func (i *idempotent) duplicate(ctx context.Context, d *bus.Delivery, done bool) {
