@@ -171,7 +171,7 @@ func endsWhatAlwaysFails(t *testing.T, rt *rapid.T, o middleware.BreakerOptions,
 	}, bus.Concurrency(concurrency))
 	stop := bustest.Start(t, b)
 	for n := range poison {
-		require.NoError(rt, quakes.Publish(t.Context(), b, n))
+		require.NoError(t, quakes.Publish(t.Context(), b, n))
 	}
 	bustest.Settle(t, b)
 	stop()

@@ -29,6 +29,7 @@ func PerSecond(rate float64, burst int) Limiter { return newBuckets(rate, burst)
 type buckets struct {
 	limit rate.Limit
 	burst int
+	every time.Duration // from one token to the next, rounded up
 	fill  time.Duration // from empty to full
 
 	mu         sync.Mutex
@@ -38,7 +39,8 @@ type buckets struct {
 
 type bucket struct {
 	tokens *rate.Limiter
-	last   time.Time // the latest turn that was given
+	turns  []time.Time // that were given and are not over, in order
+	late   time.Time   // the latest turn that was given again
 }
 
 // shortestFill keeps generations from changing too often.
@@ -49,6 +51,7 @@ func newBuckets(perSecond float64, burst int) *buckets {
 	return &buckets{
 		limit: min(rate.Limit(perSecond), rate.Inf),
 		burst: burst,
+		every: seconds(1/perSecond) + time.Nanosecond,
 		fill:  max(seconds(float64(burst)/perSecond), shortestFill),
 		young: map[string]*bucket{},
 	}
@@ -75,21 +78,49 @@ func (bs *buckets) Take(_ context.Context, key string) (time.Duration, error) {
 	return wait, nil
 }
 
-// turn takes a token, or gives a turn: how long to wait so that all who were told to wait come one after the other.
+// turn takes a token, or gives a turn: how long to wait so that all who were told to wait come one after the other. Whoever
+// comes when a turn has begun has that turn: nobody is known by name. If there is no token for it yet, because the one before came
+// late, it gets the next token and not the last turn.
 func (bs *buckets) turn(key string) time.Duration {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	now := time.Now()
 	b, wait := bs.take(key, now)
+	begun := len(b.turns) > 0 && !b.turns[0].After(now)
 	if wait == 0 {
+		if begun {
+			b.turns = b.turns[1:]
+		}
 		return 0
 	}
-	next, after := now.Add(wait), b.last.Add(seconds(1/float64(bs.limit)))
-	if after.After(next) {
-		next = after
+	next := now.Add(wait)
+	if begun {
+		next = latest(next, b.late.Add(bs.every))
+		b.late = next
+		b.putOff(next)
+		return next.Sub(now)
 	}
-	b.last = next
+	if n := len(b.turns); n > 0 {
+		next = latest(next, b.turns[n-1].Add(bs.every))
+	}
+	b.turns = append(b.turns, next)
 	return next.Sub(now)
+}
+
+// putOff lets the first turn begin later.
+func (b *bucket) putOff(to time.Time) {
+	i := 0
+	for ; i+1 < len(b.turns) && b.turns[i+1].Before(to); i++ {
+		b.turns[i] = b.turns[i+1]
+	}
+	b.turns[i] = to
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // take takes a token, or says when there will be one. The caller has the lock.

@@ -34,30 +34,25 @@ func (tt *timetable) handle(context.Context, *bus.Event[int]) error {
 	return nil
 }
 
-type failer interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}
-
 // verify checks that in no time window there are more than a bucket gives, and that all together did not take much longer.
-func (tt *timetable) verify(t failer, events int, perSecond float64, burst int, slack time.Duration) {
-	t.Helper()
+func (tt *timetable) verify(events int, perSecond float64, burst int, slack time.Duration) error {
 	if len(tt.at) != events {
-		t.Fatalf("%d of %d events were handled", len(tt.at), events)
+		return fmt.Errorf("%d of %d events were handled", len(tt.at), events)
 	}
 	slices.SortFunc(tt.at, time.Time.Compare)
 	for i := range tt.at {
 		for j := i; j < len(tt.at); j++ {
 			window := tt.at[j].Sub(tt.at[i])
 			if n, most := j-i+1, float64(burst)+perSecond*window.Seconds()+1e-6; float64(n) > most {
-				t.Fatalf("%d events within %v: at most %.3f may be", n, window, most)
+				return fmt.Errorf("%d events within %v: at most %.3f may be", n, window, most)
 			}
 		}
 	}
 	took := tt.at[len(tt.at)-1].Sub(tt.at[0])
 	if least := max(0, float64(events-burst)/perSecond); took.Seconds() > least*1.2+slack.Seconds() {
-		t.Fatalf("%d events took %v, at the limit it is %.3gs", events, took, least)
+		return fmt.Errorf("%d events took %v, at the limit it is %.3gs", events, took, least)
 	}
+	return nil
 }
 
 // TestRateLimitKeepsTheRate: whatever the limit, how long events wait in their slots, and how many consumers share it.
@@ -73,7 +68,7 @@ func TestRateLimitKeepsTheRate(t *testing.T) {
 			var tt timetable
 			limit := middleware.RateLimit(middleware.PerSecond(perSecond, burst), middleware.RateLimitOptions{MaxWait: maxWait})
 			counts := throughBuses(t, consumers, concurrency, make([]string, events), limit, tt.handle)
-			tt.verify(rt, events, perSecond, burst, time.Second)
+			assert.NoError(rt, tt.verify(events, perSecond, burst, time.Second))
 			assert.Zero(rt, counts.Failed)
 		})
 	})
@@ -316,7 +311,7 @@ func TestPerSecondSaysWhen(t *testing.T) {
 			for _, gap := range gaps {
 				time.Sleep(time.Duration(gap))
 				wait, err := l.Take(t.Context(), "k")
-				require.NoError(rt, err)
+				assert.NoError(rt, err)
 				if wait > 0 {
 					time.Sleep(wait)
 					again, _ := l.Take(t.Context(), "k")

@@ -11,8 +11,11 @@ import (
 
 // ThrottleOptions are the knobs of [Throttle]. The zero value has the defaults.
 type ThrottleOptions struct {
-	Rate  float64 // events of one key a second; default 1
-	Burst int     // how many may come at once after a quiet time; default Rate, rounded up
+	Rate float64 // events of one key a second; default 1
+
+	// Burst is how many may come at once after a quiet time; default Rate, rounded up. With 1 the time that each event takes to
+	// come back is lost to its key: some milliseconds on Redis.
+	Burst int
 
 	// Key says what is throttled by itself; default the event's key. Events with an empty key share one limit. It may be called
 	// concurrently.

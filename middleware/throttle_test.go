@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,10 +95,87 @@ func TestThrottleKeepsTheRate(t *testing.T) {
 				return tables[e.Key].handle(ctx, e)
 			})
 			for key, tt := range tables {
-				tt.verify(rt, events[key], o.Rate, o.Burst, 2*time.Second)
+				assert.NoError(rt, tt.verify(events[key], o.Rate, o.Burst, 10*time.Millisecond))
 			}
 			assert.Zero(rt, counts.Failed)
 			assert.LessOrEqual(rt, counts.Deferred, uint64(len(keys)), "an event waits for its turn once")
+		})
+	})
+}
+
+// turns returns a function that has an event come at a time, in seconds, and returns when it is to come again; 0 if it is handled.
+func turns(t *testing.T, o middleware.ThrottleOptions) func(at float64) float64 {
+	h := middleware.Throttle(o)(func(context.Context, *bus.Delivery) error { return nil })
+	begun := time.Now()
+	return func(at float64) float64 {
+		time.Sleep(time.Until(begun.Add(time.Duration(at * 1e9))))
+		err := h(t.Context(), keyed("hot"))
+		if err == nil {
+			return 0
+		}
+		return (time.Since(begun) + bus.VerdictOf(err).After).Round(time.Millisecond).Seconds()
+	}
+}
+
+// TestThrottleKeepsTurns: who comes late, or after one who came late, is not sent to the end of the line, and newcomers are.
+func TestThrottleKeepsTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turn := turns(t, middleware.ThrottleOptions{Rate: 1})
+		require.Zero(t, turn(0))
+		for i := range 5 {
+			require.Equal(t, float64(i+1), turn(0))
+		}
+		require.Zero(t, turn(1.5), "the first comes late")
+		require.Equal(t, 2.5, turn(2.01), "and so the second has to wait")
+		require.Equal(t, 6.0, turn(2.1), "but a newcomer is the last")
+		require.Zero(t, turn(2.51))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		turn := turns(t, middleware.ThrottleOptions{Rate: 1, Burst: 3})
+		for range 3 {
+			require.Zero(t, turn(0))
+		}
+		for i := range 10 {
+			require.Equal(t, float64(i+1), turn(0))
+		}
+		for range 3 {
+			require.Zero(t, turn(5.5), "five come late")
+		}
+		require.Equal(t, 6.5, turn(5.5))
+		require.Equal(t, 7.5, turn(5.5), "and have one turn after the other")
+		require.Equal(t, 11.0, turn(5.5), "and then the newcomers")
+	})
+}
+
+// TestThrottleOfLateEvents: events come back late, each by another time. That may cost so much of the rate, and not more.
+func TestThrottleOfLateEvents(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		o := middleware.ThrottleOptions{
+			Rate:  math.Exp(rapid.Float64Range(math.Log(0.1), math.Log(200)).Draw(rt, "log of the rate")),
+			Burst: rapid.IntRange(1, 5).Draw(rt, "burst"),
+		}
+		late := time.Duration(rapid.Int64Range(1, int64(200*time.Millisecond)).Draw(rt, "late"))
+		events := rapid.IntRange(1, 100).Draw(rt, "events")
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		delays := make([]time.Duration, 10*events)
+		for i := range delays {
+			delays[i] = time.Duration(random.Int64N(int64(late)))
+		}
+		synctest.Test(t, func(t *testing.T) {
+			var tt timetable
+			var n atomic.Int32
+			h := middleware.Throttle(o)(func(ctx context.Context, _ *bus.Delivery) error { return tt.handle(ctx, nil) })
+			for range events {
+				go func() {
+					for err := h(t.Context(), keyed("hot")); err != nil; err = h(t.Context(), keyed("hot")) {
+						time.Sleep(bus.VerdictOf(err).After + delays[int(n.Add(1))%len(delays)])
+					}
+				}()
+			}
+			time.Sleep(1000 * time.Hour)
+			slack := 2*late*time.Duration(events) + time.Millisecond
+			assert.NoError(rt, tt.verify(events, o.Rate, o.Burst, slack))
+			assert.LessOrEqual(rt, int(n.Load()), 5*events)
 		})
 	})
 }
