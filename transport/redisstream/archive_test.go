@@ -66,7 +66,7 @@ func TestPutLetterOfAForeignFormat(t *testing.T) {
 	tr := New(c, Options{Mappings: map[string]Mapping{"orders": {Data: "payload", DefaultContentType: "application/json", Set: map[string]string{"kind": "order"}}}})
 	defer tr.Close()
 	ctx := bounded(t)
-	require.NoError(t, c.XAdd(ctx, &redis.XAddArgs{Stream: "orders", Values: []string{"payload", "old", "from", "php"}}).Err())
+	require.NoError(t, c.XAdd(ctx, &redis.XAddArgs{Stream: "orders", ID: "1700000000000-55", Values: []string{"payload", "old", "from", "php"}}).Err())
 	x, err := tr.Subscribe(ctx, orders, transport.Group{Name: "g"})
 	require.NoError(t, err)
 	sub := x.(*subscription)

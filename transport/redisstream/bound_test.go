@@ -138,10 +138,16 @@ func TestManyLettersAreRemovedInSeveralLooks(t *testing.T) {
 	g := w.group("g", 0)
 	g.Letters.MaxLen = 10
 	s := b.subscribe(b.tr, g)
-	b.tr.surveys.disregard(s) // the test looks itself
-	b.tr.surveys.attend(b.tr, s)
+	plan := func(at func(*item)) {
+		b.tr.surveys.mu.Lock()
+		defer b.tr.surveys.mu.Unlock()
+		at(b.tr.surveys.items[s])
+	}
+	plan(func(it *item) { it.at = time.Now().Add(time.Hour) })
 	b.tr.survey(t.Context(), []*subscription{s})
 	require.Greater(t, len(b.letters()), 10)
+	plan(func(it *item) { require.Less(t, time.Until(it.at), time.Minute) })
+	b.tr.surveys.poke() // as its own goroutine would look again
 	w.await(t, bounded(t), "the rest is removed", func() bool {
 		return b.client.XLen(t.Context(), "{orders}:g:dead").Val() == 10
 	})

@@ -33,13 +33,19 @@ func BenchmarkClaims(b *testing.B) {
 		f    func(ctx context.Context, i int64) error
 	}{
 		{"ping", func(ctx context.Context, _ int64) error { return c.Ping(ctx).Err() }},
-		{"begin", func(ctx context.Context, i int64) error { _, _, err := tr.Begin(ctx, claim("b", i), time.Minute); return err }},
+		{"begin", func(ctx context.Context, i int64) error {
+			_, _, err := tr.Begin(ctx, claim("b", i), time.Minute)
+			return err
+		}},
 		{"begin in a script", func(ctx context.Context, i int64) error {
 			key := claimKey("", "orders.placed", "billing", "s"+strconv.FormatInt(i, 10))
 			_, err := scriptBegin.run(ctx, c, []string{key}, claimRuns+"0198c5d2-7a10-7cc3-98c4-dc0c0c07398f", int64(60_000))
 			return err
 		}},
-		{"begin what is done", func(ctx context.Context, _ int64) error { _, _, err := tr.Begin(ctx, claim("done", 0), time.Minute); return err }},
+		{"begin what is done", func(ctx context.Context, _ int64) error {
+			_, _, err := tr.Begin(ctx, claim("done", 0), time.Minute)
+			return err
+		}},
 		{"begin what runs", func(ctx context.Context, _ int64) error {
 			other := claim("run", 0)
 			other.Owner = "another"

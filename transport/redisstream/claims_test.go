@@ -33,14 +33,6 @@ func begun(t testing.TB, tr *Transport, c transport.Claim, expiry time.Duration)
 	return !done && wait == 0
 }
 
-func isDone(t testing.TB, tr *Transport, c transport.Claim) bool {
-	t.Helper()
-	done, wait, err := tr.Begin(bounded(t), c, time.Hour)
-	require.NoError(t, err)
-	require.False(t, done && wait > 0)
-	return done
-}
-
 // What docs/wire-format.md says of claims.
 func TestClaimsInRedis(t *testing.T) {
 	b := newBench(t)
@@ -59,27 +51,11 @@ func TestClaimsInRedis(t *testing.T) {
 	require.EqualValues(t, 1, b.client.Exists(t.Context(), "{orders}:g:seen256:c59d3c0480cc2d71d8f646e735e92da65450311eec46e81a5db8c7e6e8a92054").Val())
 	require.False(t, begun(t, b.tr, claimOf(long, "other"), time.Hour))
 	require.True(t, begun(t, b.tr, claimOf(long+"x", "other"), time.Hour))
-}
 
-func TestOneOfManyOwnersWins(t *testing.T) {
-	b := newBench(t)
-	trs := []*Transport{b.tr, b.transport(), b.transport()}
-	for round := range 50 {
-		var wins atomic.Int64
-		var wg sync.WaitGroup
-		for i := range 24 {
-			wg.Go(func() {
-				done, wait, err := trs[i%len(trs)].Begin(t.Context(), claimOf(fmt.Sprint(round), fmt.Sprint(i)), time.Hour)
-				assert.NoError(t, err)
-				assert.False(t, done)
-				if wait == 0 {
-					wins.Add(1)
-				}
-			})
-		}
-		wg.Wait()
-		require.EqualValues(t, 1, wins.Load())
-	}
+	require.True(t, begun(t, b.tr, claimOf("an owner of any name", "1"), time.Hour))
+	require.False(t, begun(t, b.tr, claimOf("an owner of any name", ""), time.Hour))
+	require.NoError(t, b.tr.Finish(bounded(t), claimOf("not at all", "a"), 0))
+	awaitAbsent(t, b.client, "{orders}:g:seen:not at all")
 }
 
 // Owners that begin, work and finish, die or give up, all at once: nobody works while another does, and nobody after it is done.
@@ -117,23 +93,6 @@ func TestWhoHasAClaimHasItAlone(t *testing.T) {
 	require.EqualValues(t, 1, finished.Load())
 }
 
-func TestClaimsExpire(t *testing.T) {
-	b := newBench(t)
-	require.True(t, begun(t, b.tr, claimOf("k", "a"), 20*time.Millisecond))
-	awaitAbsent(t, b.client, "{orders}:g:seen:k")
-	require.True(t, begun(t, b.tr, claimOf("k", "b"), time.Hour))
-	lost, err := b.tr.Renew(bounded(t), []transport.Claim{claimOf("k", "a")}, time.Hour)
-	require.NoError(t, err)
-	require.Equal(t, []transport.Claim{claimOf("k", "a")}, lost)
-
-	require.NoError(t, b.tr.Finish(bounded(t), claimOf("k", "b"), 20*time.Millisecond))
-	awaitAbsent(t, b.client, "{orders}:g:seen:k")
-	lost, err = b.tr.Renew(bounded(t), []transport.Claim{claimOf("k", "a")}, time.Hour)
-	require.NoError(t, err)
-	require.Empty(t, lost, "begun again")
-	require.False(t, begun(t, b.tr, claimOf("k", "b"), time.Hour))
-}
-
 func awaitAbsent(t testing.TB, c *redis.Client, key string) {
 	t.Helper()
 	require.NoError(t, redistest.Eventually(10*time.Second, func(ctx context.Context) error {
@@ -144,32 +103,33 @@ func awaitAbsent(t testing.TB, c *redis.Client, key string) {
 	}))
 }
 
-func TestTheSameOwnerBeginsAgain(t *testing.T) {
+// One round trip begins a claim or finds it done. Where another has it the second one looks at all of it again: it may be done by
+// then.
+func TestRoundTripsOfBegin(t *testing.T) {
 	b := newBench(t)
-	require.True(t, begun(t, b.tr, claimOf("k", "a"), time.Minute))
-	require.True(t, begun(t, b.tr, claimOf("k", "a"), time.Hour))
-	require.Greater(t, b.client.PTTL(t.Context(), "{orders}:g:seen:k").Val(), time.Minute)
-	require.False(t, begun(t, b.tr, claimOf("k", "1"), time.Hour), "an owner may have any name")
-	require.NoError(t, b.tr.Release(bounded(t), claimOf("k", "a")))
-	require.True(t, begun(t, b.tr, claimOf("k", "1"), time.Hour))
-	require.False(t, isDone(t, b.tr, claimOf("k", "a")))
-}
-
-func TestFinishAndRelease(t *testing.T) {
-	b := newBench(t)
-	require.True(t, begun(t, b.tr, claimOf("k", "b"), time.Hour))
-	require.NoError(t, b.tr.Release(bounded(t), claimOf("k", "a")))
-	require.False(t, begun(t, b.tr, claimOf("k", "a"), time.Hour), "that of another stays")
+	p := redistest.NewProxy(t, b.server.Addr)
+	tr := producing(t, p.Addr, 0)
+	require.True(t, begun(t, tr, claimOf("warm", "a"), time.Hour))
+	require.False(t, begun(t, tr, claimOf("warm", "b"), time.Hour))
+	trips := func(c transport.Claim) (n int, done bool) {
+		p.OnRequest(func([]byte) { n++ })
+		defer p.OnRequest(nil)
+		done, _, err := tr.Begin(bounded(t), c, time.Hour)
+		require.NoError(t, err)
+		return n, done
+	}
+	n, done := trips(claimOf("k", "a"))
+	require.Equal(t, 1, n)
+	require.False(t, done)
+	n, _ = trips(claimOf("k", "b"))
+	require.Equal(t, 2, n)
 	require.NoError(t, b.tr.Finish(bounded(t), claimOf("k", "a"), time.Hour))
-	require.True(t, isDone(t, b.tr, claimOf("k", "b")), "what was done is done")
-	require.NoError(t, b.tr.Release(bounded(t), claimOf("k", "b")))
-	require.NoError(t, b.tr.Finish(bounded(t), claimOf("k", "a"), time.Hour))
-	require.True(t, isDone(t, b.tr, claimOf("k", "c")))
-	lost, err := b.tr.Renew(bounded(t), []transport.Claim{claimOf("k", "a")}, time.Hour)
+	n, done = trips(claimOf("k", "b"))
+	require.Equal(t, 1, n)
+	require.True(t, done)
+	reply, err := scriptBegin.run(bounded(t), b.client, []string{"{orders}:g:seen:k"}, claimRuns+"b", 1000)
 	require.NoError(t, err)
-	require.Len(t, lost, 1)
-	require.NoError(t, b.tr.Finish(bounded(t), claimOf("never begun", "a"), 0))
-	awaitAbsent(t, b.client, "{orders}:g:seen:never begun")
+	require.EqualValues(t, -1, reply)
 }
 
 // A claim that somebody made last for ever still has some time.
@@ -270,6 +230,29 @@ func TestMistakesWithClaims(t *testing.T) {
 	require.ErrorIs(t, b.tr.Finish(bounded(t), claimOf("k", "a"), time.Hour), transport.ErrClosed)
 }
 
+func TestClaimsWhileRedisHangs(t *testing.T) {
+	s := redistest.Start(t)
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true})
+	tr := New(c, Options{})
+	t.Cleanup(func() {
+		tr.Close()
+		c.Close()
+	})
+	require.True(t, begun(t, tr, claimOf("k", "a"), time.Hour))
+	s.Pause()
+	defer s.Resume()
+	for what, call := range map[string]func(context.Context) error{
+		"finish":  func(ctx context.Context) error { return tr.Finish(ctx, claimOf("k", "a"), time.Hour) },
+		"release": func(ctx context.Context) error { return tr.Release(ctx, claimOf("k", "a")) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := call(ctx)
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "redisstream: claim of orders for g: "+what+": ")
+	}
+}
+
 func TestClaimsWhileRedisIsAway(t *testing.T) {
 	b := newBench(t)
 	require.True(t, begun(t, b.tr, claimOf("k", "a"), time.Hour))
@@ -278,6 +261,19 @@ func TestClaimsWhileRedisIsAway(t *testing.T) {
 	require.ErrorContains(t, err, "redisstream: claim of orders for g: begin: cannot reach Redis")
 	_, err = b.tr.Renew(bounded(t), []transport.Claim{claimOf("k", "a")}, time.Hour)
 	require.ErrorContains(t, err, "redisstream: claim of orders for g: renew: cannot reach Redis")
+}
+
+// A connection that is refused leaves the commands of a pipeline without an error of their own.
+func TestRenewOnAConnectionThatIsRefused(t *testing.T) {
+	s := redistest.Start(t, "--requirepass", "right")
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, Password: "wrong"})
+	tr := New(c, Options{})
+	t.Cleanup(func() {
+		tr.Close()
+		c.Close()
+	})
+	_, err := tr.Renew(bounded(t), []transport.Claim{claimOf("k", "a")}, time.Hour)
+	require.ErrorContains(t, err, "redisstream: claim of orders for g: renew: ")
 }
 
 func TestRightsOfClaims(t *testing.T) {

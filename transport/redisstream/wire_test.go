@@ -41,6 +41,9 @@ func drawMessage(t *rapid.T) *transport.Message {
 		ID:  rapid.StringN(1, 10, -1).Draw(t, "id"),
 		Key: anyText.Draw(t, "key"), ContentType: anyText.Draw(t, "ct"), Body: []byte(anyText.Draw(t, "body")),
 	}
+	if len(m.Body) == 0 && rapid.Bool().Draw(t, "no body") {
+		m.Body = nil
+	}
 	names := rapid.SliceOfDistinct(rapid.OneOf(rapid.StringMatching(`[!-~]{1,8}`), rapid.SampledFrom([]string{"h.x", "id", "data", "key", "typedbus.x"})), rapid.ID)
 	for _, name := range names.Draw(t, "headers") {
 		m.Headers = append(m.Headers, transport.Header{Name: name, Value: anyText.Draw(t, "value")})
