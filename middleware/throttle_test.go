@@ -165,14 +165,15 @@ func TestThrottleOfLateEvents(t *testing.T) {
 			var tt timetable
 			var n atomic.Int32
 			h := middleware.Throttle(o)(func(ctx context.Context, _ *bus.Delivery) error { return tt.handle(ctx, nil) })
+			var wg sync.WaitGroup
 			for range events {
-				go func() {
+				wg.Go(func() {
 					for err := h(t.Context(), keyed("hot")); err != nil; err = h(t.Context(), keyed("hot")) {
 						time.Sleep(bus.VerdictOf(err).After + delays[int(n.Add(1))%len(delays)])
 					}
-				}()
+				})
 			}
-			time.Sleep(1000 * time.Hour)
+			wg.Wait()
 			slack := 2*late*time.Duration(events) + time.Millisecond
 			assert.NoError(rt, tt.verify(events, o.Rate, o.Burst, slack))
 			assert.LessOrEqual(rt, int(n.Load()), 5*events)
