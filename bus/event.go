@@ -64,6 +64,13 @@ func (s *stage) send(ctx context.Context, t transport.Topic, ms []*Message) erro
 	return s.sender(context.WithValue(ctx, stageKey{}, s), t, ms)
 }
 
+// Staging says, to a [SendMiddleware], whether messages are being staged with an event's acknowledgement: then next stores
+// nothing yet.
+func Staging(ctx context.Context) bool {
+	_, ok := ctx.Value(stageKey{}).(*stage)
+	return ok
+}
+
 var errHandled = errors.New("the event was handled already: publish before the handler returns, or through the bus")
 
 // stageMessages is the innermost Sender of every stage.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/bus/bustest"
+	"github.com/typedbus/typedbus/codec"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/memory"
 )
@@ -111,5 +112,28 @@ func TestRewritingStaysInside(t *testing.T) {
 		require.Len(t, letters, 1)
 		assert.NotContains(t, string(letters[0].Body), "lifted")
 		assert.Empty(t, letters[0].Headers)
+	})
+}
+
+// TestStaging: a handler publishes through its event and, with the same context, through the bus.
+func TestStaging(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		var staging []bool
+		note := func(next bus.Sender) bus.Sender {
+			return func(ctx context.Context, topic transport.Topic, ms []*bus.Message) error {
+				staging = append(staging, bus.Staging(ctx))
+				return next(ctx, topic, ms)
+			}
+		}
+		b := bus.New(tr, quiet, bus.UseSend(note))
+		other := bus.NewTopic("other", codec.JSON[string]())
+		orders.Subscribe(b, "billing", func(ctx context.Context, e *bus.Event[Order]) error {
+			require.NoError(t, other.Publish(ctx, e, "staged"))
+			return other.Publish(ctx, b, "at once")
+		})
+		bustest.Start(t, b)
+		publish(t, b, "1")
+		bustest.Settle(t, b)
+		assert.Equal(t, []bool{false, true, false}, staging)
 	})
 }

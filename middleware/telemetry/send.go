@@ -43,8 +43,6 @@ type sending struct {
 	n               int
 	first           string              // id of the first message
 	own             []trace.SpanContext // by message: the context it has already, invalid if it gets ours; nil if none has one
-	during          *handling
-	staged          int // through the event of during, before
 }
 
 type sendingKey struct{}
@@ -70,10 +68,7 @@ func idOf(m *bus.Message) string {
 }
 
 func (t *Telemetry) beginSend(ctx context.Context, topic string, ms []*bus.Message) *sending {
-	s := &sending{t: t, m: t.sendMeters(topic), n: len(ms), first: idOf(ms[0]), during: handlingOf(ctx), began: time.Now()}
-	if s.during != nil {
-		s.staged = s.during.d.Staged()
-	}
+	s := &sending{t: t, m: t.sendMeters(topic), n: len(ms), first: idOf(ms[0]), began: time.Now()}
 	links := s.lookForContexts(ctx, ms)
 	options := append(make([]trace.SpanStartOption, 0, 4), producer, s.m.attributes)
 	if len(links) == len(ms) { // none of them gets its context from this span
@@ -143,8 +138,7 @@ func (s *sending) end(returned bool, err error) {
 	if class != "" {
 		s.t.fail(s.span, class, err)
 	}
-	staged := s.during != nil && s.during.d.Staged() > s.staged
-	if staged {
+	if bus.Staging(s.Context) {
 		s.span.SetAttributes(keyStaged.Bool(true))
 	} else {
 		took(s.Context, s.t.operation, time.Since(s.began).Seconds(), s.m.labels.of(class))
