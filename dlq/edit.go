@@ -20,15 +20,14 @@ func (q *Queue) Edit(ctx context.Context, id string, f func(*bus.Message) error)
 	if err != nil {
 		return "", q.failed("edit", err)
 	}
-	edited, err := edit(l, f)
-	if err != nil {
+	if err := edit(l, f); err != nil {
 		return "", q.failed("edit", err)
 	}
 	detail := "letter " + id
 	err = q.act(ctx, "edit", &detail, func() (int, error) {
 		ctx, cancel := finishing(ctx)
 		defer cancel()
-		newID, err = q.archive.PutLetter(ctx, q.topic, q.group, edited, id)
+		newID, err = q.archive.PutLetter(ctx, q.topic, q.group, l, id)
 		if err != nil {
 			return 0, err
 		}
@@ -38,17 +37,17 @@ func (q *Queue) Edit(ctx context.Context, id string, f func(*bus.Message) error)
 	return newID, q.failed("edit", err)
 }
 
-func edit(l *Letter, f func(*bus.Message) error) (*Letter, error) {
-	edited := *l
-	edited.Message = l.Clone()
-	if err := f(edited.Message); err != nil {
-		return nil, err
+// edit changes l, which is a copy of our own.
+func edit(l *Letter, f func(*bus.Message) error) error {
+	id, stored := l.ID, l.Time
+	if err := f(l.Message); err != nil {
+		return err
 	}
-	if edited.ID != l.ID {
-		return nil, errors.New("the ID of the message was changed: an edited event is the same event")
+	if l.ID != id {
+		return errors.New("the ID of the message was changed: an edited event is the same event")
 	}
-	edited.Time = l.Time
-	return &edited, storable(edited.Message)
+	l.Time = stored
+	return storable(l.Message)
 }
 
 // storable refuses what no transport can store.
