@@ -120,6 +120,14 @@ func TestErrorsOfOneKindAreOne(t *testing.T) {
 	}
 }
 
+// TestALongTextIsReadOnce: where every word, or quote, could begin something long, a second reading from each would never end.
+func TestALongTextIsReadOnce(t *testing.T) {
+	for _, piece := range []string{"\"\\", "'a ", "`x ", "aaaa:", "aaaaa:", "1.", "1m", "a1", "#, ", "Mon "} {
+		text := strings.Repeat(piece, 1<<20/len(piece))
+		assert.LessOrEqual(t, len(dlq.Fingerprint(text)), len(text))
+	}
+}
+
 func FuzzFingerprint(f *testing.F) {
 	for _, s := range []string{"", "timeout after 31ms on 10.0.0.7", `"a\`, "'", "::", "#, #", "-5", "Mon, 5", "1e", "0x", "aaaa:", "\xff5", "5µ", "1m2x", "'#'a'"} {
 		f.Add(s)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,18 @@ func TestImportIsExportBackwards(t *testing.T) {
 			rep, err = queue(way.to).Import(t.Context(), strings.NewReader(file+"\n \r\n"+file))
 			require.NoError(t, err)
 			assert.Equal(t, dlq.Report{Matched: 8, Skipped: 8}, rep, "they are there")
+		}
+	})
+}
+
+// TestLettersAreComparedToTheMillisecond: Redis keeps no more.
+func TestLettersAreComparedToTheMillisecond(t *testing.T) {
+	onBoth(t, func(t *testing.T, tr transport.Transport) {
+		line := `{"v":1,"topic":"orders.placed","group":"billing","id":"1","died":"2026-11-23T15:00:00.123987654Z"}`
+		for _, want := range []dlq.Report{{Matched: 1, Done: 1}, {Matched: 1, Skipped: 1}} {
+			rep, err := queue(tr).Import(t.Context(), strings.NewReader(line))
+			require.NoError(t, err)
+			assert.Equal(t, want, rep)
 		}
 	})
 }
@@ -231,6 +244,13 @@ func TestALineThatIsTooLong(t *testing.T) {
 	_, err = queue(tr).Import(t.Context(), line(1<<20))
 	assert.Error(t, err)
 	count(t, queue(tr), 1)
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = queue(tr).Import(t.Context(), spaces(12*maxLine))
+	assert.ErrorContains(t, err, "line 1: longer")
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(12*maxLine), "it is not kept")
 }
 
 const maxLine = 64 << 20
