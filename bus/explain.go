@@ -39,22 +39,37 @@ func (d description) Error() string { return d.Name }
 // described is the code of what Describe returns: whatever runs it may be asked, with no next handler, for its Layer.
 var described = reflect.ValueOf(Describe(Layer{}, nil)).Pointer()
 
+// ours is how the names of functions of this module begin. Its types whose method Handle is a middleware answer likewise.
+var ours = strings.TrimSuffix(runtime.FuncForPC(reflect.ValueOf(Describe).Pointer()).Name(), "bus.Describe")
+
 func layerOf(mw Middleware) Layer {
 	code := reflect.ValueOf(mw).Pointer()
-	if code != described {
-		return Layer{Name: functionName(code)}
+	name := nameOf(code)
+	if code == described || strings.HasPrefix(name, ours) && strings.HasSuffix(name, ").Handle-fm") {
+		if l, ok := ask(mw); ok {
+			return l
+		}
 	}
-	l, _ := mw(nil)(nil, nil).(description)
-	return Layer(l)
+	return Layer{Name: shortened(name)}
 }
 
-// functionName shortens "host/module/package.(*Breaker).Handle-fm" to "package.Breaker.Handle".
-func functionName(code uintptr) string {
-	f := runtime.FuncForPC(code)
-	if f == nil {
-		return "a function"
+// ask is not ok where a method does not know the question.
+func ask(mw Middleware) (l Layer, ok bool) {
+	defer func() { _ = recover() }()
+	d, ok := mw(nil)(nil, nil).(description)
+	return Layer(d), ok
+}
+
+func nameOf(code uintptr) string {
+	if f := runtime.FuncForPC(code); f != nil {
+		return f.Name()
 	}
-	name := f.Name()[strings.LastIndex(f.Name(), "/")+1:]
+	return "a function"
+}
+
+// shortened makes "package.Breaker.Handle" of "host/module/package.(*Breaker).Handle-fm".
+func shortened(name string) string {
+	name = name[strings.LastIndex(name, "/")+1:]
 	name = strings.NewReplacer("(*", "", ")", "", "[...]", "").Replace(name)
 	name, _, _ = strings.Cut(strings.TrimSuffix(name, "-fm"), ".func")
 	return name

@@ -50,7 +50,7 @@ func Standard(o StandardOptions) bus.Chain {
 		chain = append(chain, Idempotent(o.Claims, o.Idempotent))
 	}
 	if o.Breaker != nil {
-		chain = append(chain, bus.Describe(bus.Layer{Name: "middleware.Breaker", Knobs: o.Breaker.knobs()}, o.Breaker.Handle))
+		chain = append(chain, o.Breaker.Handle)
 	}
 	return bus.Use(append(chain, Retry(o.Retry), Timeout(o.Timeout, o.Log), Recover())...)
 }
