@@ -183,12 +183,14 @@ func TestWarningsOfTheTransport(t *testing.T) {
 		orders.Subscribe(b, "billing", new(seen).handle)
 		bustest.Start(t, b)
 		f.warn(&transport.LossError{Topic: "orders.placed", Group: "billing", What: "trimmed", Count: 3})
+		f.warn(&transport.LossError{Topic: "orders.placed", Group: "billing", What: "too many", Count: 3, Letters: true})
 		f.warn(errAway)
 		st, _ := b.Stats(t.Context())
 		assert.Equal(t, bus.Counts{Losses: 1}, st.Subscriptions[0].Counts)
 		assert.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
 		assert.Contains(t, log.String(), "data loss suspected")
 		assert.Contains(t, log.String(), "level=WARN")
+		assert.Contains(t, log.String(), "dead letters removed by their bound", "a bound that does its work is no loss of messages")
 	})
 }
 

@@ -195,6 +195,10 @@ func (s *subscription) warn(err error) {
 		s.log.Warn("transport warning", "error", err)
 		return
 	}
+	if loss.Letters {
+		s.log.Warn("dead letters removed by their bound", "error", err)
+		return
+	}
 	s.log.Error("data loss suspected", "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()

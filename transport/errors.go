@@ -96,18 +96,24 @@ func (e *SettleError) Unwrap() []error {
 }
 
 // A LossError says that the broker lost messages of a group, or may have: it was flushed, restarted without its data, failed
-// over to an older copy, or trimmed what was not handled yet. The subscription goes on by itself.
+// over to an older copy, or trimmed what was not handled yet; or that the bound of a group's dead letters has removed some. The
+// subscription goes on by itself.
 type LossError struct {
 	Topic, Group string
 	What         string // in words: what was noticed, and where the group goes on
 	Count        int64  // messages known to be lost; 0 if it cannot be told
 	From, To     string // the range of positions concerned, in the transport's own form; may be empty
+	Letters      bool   // not messages but dead letters, which the bound of [Group.Letters] has removed
 }
 
 func (e *LossError) Error() string {
-	s := fmt.Sprintf("data loss suspected: topic %s, group %s: %s", e.Topic, e.Group, e.What)
+	noun, headline := "messages", "data loss suspected"
+	if e.Letters {
+		noun, headline = "letters", "dead letters removed"
+	}
+	s := fmt.Sprintf(headline+": topic %s, group %s: %s", e.Topic, e.Group, e.What)
 	if e.Count > 0 {
-		s += fmt.Sprintf(": %d messages", e.Count)
+		s += fmt.Sprintf(": %d %s", e.Count, noun)
 	}
 	if e.From != "" {
 		s += fmt.Sprintf(" (positions %s to %s)", e.From, e.To)

@@ -40,6 +40,8 @@ func TestLossError(t *testing.T) {
 	require.EqualError(t, err, "data loss suspected: topic t, group g: the stream was deleted; the group goes on at the beginning")
 	err.Count, err.From, err.To = 3, "1-0", "3-0"
 	require.EqualError(t, err, "data loss suspected: topic t, group g: the stream was deleted; the group goes on at the beginning: 3 messages (positions 1-0 to 3-0)")
+	err = &LossError{Topic: "t", Group: "g", What: "too many", Count: 2, Letters: true}
+	require.EqualError(t, err, "dead letters removed: topic t, group g: too many: 2 letters")
 }
 
 func TestNamesOfConstants(t *testing.T) {

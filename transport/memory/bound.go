@@ -63,8 +63,8 @@ func (g *group) enforce(b transport.LetterBound) *transport.LossError {
 		return nil
 	}
 	return &transport.LossError{
-		Topic: g.topic.name, Group: g.name,
-		What:  "dead letters beyond the group's bound were removed, the oldest first",
+		Topic: g.topic.name, Group: g.name, Letters: true,
+		What:  "there were more than the group keeps, or for longer",
 		Count: int64(len(gone)),
 		From:  strconv.FormatUint(slices.Min(gone), 10),
 		To:    strconv.FormatUint(slices.Max(gone), 10),

@@ -92,11 +92,11 @@ func TestBoundReportsOnce(t *testing.T) {
 			put(t, tr, "g", 2*time.Hour)
 			time.Sleep(50 * time.Millisecond)
 		}
-		require.EqualError(t, <-warned, "data loss suspected: topic t, group g: dead letters beyond the group's bound were removed, the oldest first: 20 messages (positions 1 to 20)")
+		require.EqualError(t, <-warned, "dead letters removed: topic t, group g: there were more than the group keeps, or for longer: 20 letters (positions 1 to 20)")
 		for range 12 {
 			put(t, tr, "g", 0)
 		}
-		require.ErrorContains(t, <-warned, ": 7 messages (positions 21 to 27)")
+		require.ErrorContains(t, <-warned, ": 7 letters (positions 21 to 27)")
 		time.Sleep(59 * time.Minute)
 		require.Empty(t, warned)
 		require.ErrorContains(t, <-warned, ": 5 messages (positions 28 to 32)")

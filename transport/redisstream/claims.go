@@ -15,7 +15,7 @@ import (
 // now, and what it has handled. A claim is a string in the slot of its topic's stream that Redis forgets by itself. It says
 // claimDone, or claimRuns and its owner.
 //
-// A call that had no answer may be repeated. go-redis does so where the client is allowed to.
+// A call that had no answer may be repeated. go-redis repeats a plain SET by itself, where the client may.
 const (
 	claimDone = "1" // for the number alone Redis needs no memory
 	claimRuns = "run "

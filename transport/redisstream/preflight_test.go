@@ -152,7 +152,8 @@ func TestMinimalRights(t *testing.T) {
 	setUser(t, s, consumeRules(topicKeys("", "orders").group("billing"))...)
 	tr := limited(t, s)
 	ctx := bounded(t)
-	sub, err := tr.Subscribe(ctx, orders, transport.Group{Name: "billing", Warn: func(err error) { t.Errorf("warned: %v", err) }})
+	sub, err := tr.Subscribe(ctx, orders, transport.Group{Name: "billing", Letters: transport.LetterBound{MaxLen: 100, MaxAge: time.Hour},
+		Warn: func(err error) { t.Errorf("warned: %v", err) }})
 	require.NoError(t, err)
 	ms := append(text2msg("a", "b", "c", "d"), delayedMsg("e", 50*time.Millisecond)...)
 	require.NoError(t, tr.Publish(ctx, orders, ms))

@@ -66,7 +66,9 @@ func (s *subscription) surveyScript() ([]string, []any) {
 func (s *subscription) removed(before *transport.LossError, letters []any) *transport.LossError {
 	n, first, last := number(at(letters, 0)), text(at(letters, 1)), text(at(letters, 2))
 	if before == nil {
-		return s.loss("the oldest dead letters were removed because there were more than the group keeps, or for longer", int(n), first, last)
+		loss := s.loss("there were more than the group keeps, or for longer", int(n), first, last)
+		loss.Letters = true
+		return loss
 	}
 	before.Count += n
 	if entryIDLess(first, before.From) {

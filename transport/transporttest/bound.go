@@ -80,7 +80,7 @@ func (g *graveyard) told(cs ...*consumer) (sum int64) {
 			if !errors.As(err, &loss) {
 				g.broken("Warn was called with a %T: %v", err, err)
 			}
-			if loss.Topic != g.t.Name || loss.Group != "g" || loss.What == "" || loss.Count < 1 {
+			if loss.Topic != g.t.Name || loss.Group != "g" || loss.What == "" || loss.Count < 1 || !loss.Letters {
 				g.broken("the report does not say what was removed: %+v", *loss)
 			}
 			sum += loss.Count

@@ -75,7 +75,7 @@ var exemptDecls = map[string]string{
 	"Lag": definition, "Lag.Undelivered": definition, "Lag.Pending": definition, "Lag.Waiting": definition, "Lag.Delayed": definition, "Lag.Dead": definition,
 	"Lagger": definition, "Pulse": definition, "DeadLetters": definition, "Subscription": definition,
 	"Letter.LetterID": definition, "Letter.Attempt": definition, "Letter.Consumer": definition,
-	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition,
+	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition, "LossError.Letters": definition,
 	"PublishError.Outcomes": definition, "PublishError.Err": definition, "SettleError": definition, "SettleError.Errs": definition,
 	"Message.Key": definition, "Message.ContentType": definition, "Header": definition, "Start": definition,
 	"ErrNoRoom": definition, "ErrNoLetter": definition,
