@@ -99,7 +99,7 @@ func TestBoundReportsOnce(t *testing.T) {
 		require.ErrorContains(t, <-warned, ": 7 letters (positions 21 to 27)")
 		time.Sleep(59 * time.Minute)
 		require.Empty(t, warned)
-		require.ErrorContains(t, <-warned, ": 5 messages (positions 28 to 32)")
+		require.ErrorContains(t, <-warned, ": 5 letters (positions 28 to 32)")
 	})
 }
 
