@@ -288,6 +288,8 @@ func TestAMarkHoldsUpNobody(t *testing.T) {
 		defer tx.Rollback()
 		require.NoError(t, claims.Mark(ctx, tx, e.Delivery))
 		assert.True(t, claims.Marked(mine))
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
 		_, _, err = claims.Begin(ctx, claim("2", "1"), time.Millisecond)
 		require.NoError(t, err)
 		lost, err := claims.Renew(ctx, []transport.Claim{mine, claim("2", "1")}, time.Hour)

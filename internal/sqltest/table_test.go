@@ -1,7 +1,9 @@
 package sqltest
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,5 +99,21 @@ func TestFinishDeletesByTheWay(t *testing.T) {
 			require.NoError(t, claims.Finish(t.Context(), claim(fmt.Sprint(n), "1"), time.Microsecond))
 		}
 		assert.LessOrEqual(t, number(t, db, "SELECT count(*) FROM typedbus_claims"), 700)
+	})
+}
+
+// TestLongKeys: they are kept with a hash, which is the name of no other key.
+func TestLongKeys(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		_, _, claims := d.setup(t)
+		long := strings.Repeat("x", 300)
+		_, _, err := claims.Begin(t.Context(), claim(long, "1"), time.Minute)
+		require.NoError(t, err)
+		hash := sha256.Sum256([]byte(long))
+		for n := range 257 {
+			_, wait, err := claims.Begin(t.Context(), claim(long[:n]+string(hash[:]), "2"), time.Minute)
+			require.NoError(t, err)
+			require.Zero(t, wait, "after %d bytes", n)
+		}
 	})
 }
