@@ -133,15 +133,14 @@ const (
 // keptActs is how many acts are kept at least.
 const keptActs = 10_000
 
-// RecordAct implements [transport.LetterArchive]: XADD.
+// RecordAct implements [transport.LetterArchive]: XADD, in a script that may do so when Redis is full.
 func (t *Transport) RecordAct(ctx context.Context, topic transport.Topic, group string, a transport.Act) error {
 	k, err := t.groupKeys(topic.Name, group)
 	if err != nil {
 		return err
 	}
-	cmd := redis.NewStringCmd(ctx, "xadd", k.acts, "maxlen", "~", keptActs, "*",
+	_, err = scriptRecord.run(ctx, t.cmd, []string{k.acts}, keptActs,
 		fieldWho, a.Who, fieldWhat, a.What, fieldDetail, a.Detail, fieldCount, a.Count)
-	err = t.cmd.Process(ctx, once{cmd})
 	return t.clarify("record act for "+topic.Name+" for "+group, k.acts, err)
 }
 

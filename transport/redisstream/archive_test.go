@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -214,9 +215,8 @@ func TestPutLetterAsksOnce(t *testing.T) {
 	id := b.put(dyingLetter("old", time.Now()), "")
 	_, err := tr.Letter(bounded(t), orders, "g", id)
 	require.NoError(t, err)
-	p.Lose(func(req []byte) bool {
-		return bytes.Contains(req, []byte("evalsha")) || bytes.Contains(req, []byte("xadd"))
-	})
+	require.NoError(t, tr.RecordAct(bounded(t), orders, "g", transport.Act{What: "edit", Count: -1})) // the server knows the script
+	p.Lose(func(req []byte) bool { return bytes.Contains(req, []byte("evalsha")) })
 	_, err = tr.PutLetter(bounded(t), orders, "g", dyingLetter("new", time.Now()), id)
 	require.ErrorContains(t, err, "redisstream: put dead letter of orders for g: ")
 	require.NotErrorIs(t, err, transport.ErrNoLetter)
@@ -224,7 +224,7 @@ func TestPutLetterAsksOnce(t *testing.T) {
 	p.Lose(nil)
 	require.Len(t, b.letters(), 1)
 	require.Equal(t, "new", string(b.letters()[0].Body))
-	require.EqualValues(t, 1, b.client.XLen(t.Context(), "{orders}:g:acts").Val())
+	require.EqualValues(t, 2, b.client.XLen(t.Context(), "{orders}:g:acts").Val())
 }
 
 func TestKeysOfTheArchiveThatHoldSomethingElse(t *testing.T) {
@@ -254,6 +254,8 @@ func TestKeysOfTheArchiveThatHoldSomethingElse(t *testing.T) {
 	require.NoError(t, b.client.HSet(t.Context(), "{orders}:g:dead:dropped", "f", "v").Err())
 	b.tr.survey(t.Context(), []*subscription{s})
 	require.Len(t, b.letters(), 1, "what cannot be counted is not removed")
+	_, err := b.tr.Lag(bounded(t), orders, "g")
+	require.ErrorContains(t, err, "the key {orders}:g:dead:dropped holds a hash and not a string: rename that key")
 }
 
 func TestActsAreCapped(t *testing.T) {
@@ -276,4 +278,43 @@ func TestActsAreCapped(t *testing.T) {
 	require.Less(t, n, int64(10_201))
 	_, err = b.tr.Acts(bounded(t), orders, "g", "nonsense", 1)
 	require.EqualError(t, err, `redisstream: bad act id "nonsense": use the ActID of an act`)
+}
+
+// Discarding letters makes room, and is done only where it can be recorded.
+func TestActsOnAFullRedis(t *testing.T) {
+	b := newBench(t)
+	id := b.put(dyingLetter("x", time.Time{}), "")
+	require.NoError(t, b.client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	defer b.client.ConfigSet(context.WithoutCancel(t.Context()), "maxmemory", "0")
+	_, err := b.tr.PutLetter(bounded(t), orders, "g", dyingLetter("x", time.Time{}), "")
+	require.ErrorIs(t, err, transport.ErrNoRoom)
+	require.NoError(t, b.tr.RecordAct(bounded(t), orders, "g", transport.Act{Who: "ada", What: "discard", Count: -1}))
+	n, err := b.tr.Discard(bounded(t), orders, "g", id)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	acts, err := b.tr.Acts(bounded(t), orders, "g", "", 10)
+	require.NoError(t, err)
+	require.Len(t, acts, 1)
+	require.Equal(t, "ada", acts[0].Who)
+}
+
+// Who looks at dead letters is told rules that Redis takes, and with which it works.
+func TestRightsForDeadLetters(t *testing.T) {
+	b := newBench(t)
+	b.put(dyingLetter("x", time.Time{}), "")
+	user := func(rules ...any) {
+		require.NoError(t, b.client.Do(t.Context(), append([]any{"acl", "setuser", "ada", "on", ">secret", "+@all"}, rules...)...).Err())
+	}
+	user("~none")
+	c := redis.NewClient(&redis.Options{Addr: b.server.Addr, Username: "ada", Password: "secret"})
+	defer c.Close()
+	tr := New(c, Options{})
+	defer tr.Close()
+	_, err := tr.CountLetters(bounded(t), orders, "g")
+	require.ErrorContains(t, err, "ACL SETUSER <user> ~orders ~{orders}:*")
+	err = tr.RecordAct(bounded(t), orders, "g", transport.Act{What: "edit"})
+	require.ErrorContains(t, err, "ACL SETUSER <user> ~orders ~{orders}:*")
+	user("~orders", "~{orders}:*")
+	_, err = tr.CountLetters(bounded(t), orders, "g")
+	require.NoError(t, err)
 }

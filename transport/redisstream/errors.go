@@ -116,7 +116,7 @@ func (f *failure) Error() string   { return f.text }
 func (f *failure) Unwrap() []error { return f.cause }
 
 // clarify says in plain words what an error of Redis means and what to do about it. op is what was tried ("publish
-// orders.placed"), key the stream it was about. It may ask Redis what type a key has.
+// orders.placed"), key what it was about, the topic's stream or a key beside it. It may ask Redis what type a key has.
 func (t *Transport) clarify(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -235,14 +235,23 @@ func (t *Transport) wrongType(key string, err error) string {
 	defer cancel()
 	is, terr := t.cmd.Type(ctx, key).Result()
 	if terr != nil || is == "stream" || is == "none" {
-		return "a key that belongs to " + key + " has another type than it should: look at the keys that begin with {" + key + "}:"
+		return "a key that belongs to " + key + " has another type than it should: look at the keys that begin with {" + streamOf(key) + "}:"
 	}
 	return fmt.Sprintf("the key %s holds a %s, not a stream: rename that key, or give the transport another Prefix", key, is)
 }
 
+// streamOf is the stream of the topic that a key belongs to: all keys but the stream itself have it for their hash tag.
+func streamOf(key string) string {
+	if tag, _, ok := strings.Cut(key, "}:"); ok && strings.HasPrefix(tag, "{") {
+		return tag[1:]
+	}
+	return key
+}
+
 // denied names the rule that is missing, as far as the answer tells. It says which command, or that it is a key.
 func denied(err error, key string) string {
-	rule := "~" + key + " ~{" + key + "}:*"
+	stream := streamOf(key)
+	rule := "~" + stream + " ~{" + stream + "}:*"
 	if _, rest, ok := strings.Cut(err.Error(), "run the '"); ok {
 		if command, _, ok := strings.Cut(rest, "'"); ok {
 			rule = "+" + printable(command, 64)

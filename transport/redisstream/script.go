@@ -24,7 +24,12 @@ func newScript(name string) *script {
 	if err1 != nil || err2 != nil {
 		return &script{} // scripts_test.go looks at all of them
 	}
-	src := string(lib) + duePutLua + string(body)
+	flags, rest := "", string(body)
+	if strings.HasPrefix(rest, "#!") { // has to be the first line
+		flags, rest, _ = strings.Cut(rest, "\n")
+		flags += "\n"
+	}
+	src := flags + string(lib) + duePutLua + rest
 	sum := sha1.Sum([]byte(src))
 	return &script{src: src, sha: hex.EncodeToString(sum[:])}
 }
@@ -47,6 +52,7 @@ var (
 
 	scriptPut     = newScript("put")
 	scriptDiscard = newScript("discard")
+	scriptRecord  = newScript("record")
 
 	scriptBegin   = newScript("begin")
 	scriptKeep    = newScript("keep")

@@ -46,8 +46,11 @@ func (t *Transport) surveyStep(ctx context.Context, subs []*subscription, remove
 		s.others.Store(int(number(at(answer, 0))) > s.held.size())
 		t.watch(s.keys.retryMove(), number(at(answer, 1)))
 		t.watch(s.keys.topicMove(), number(at(answer, 2)))
-		if letters := list(at(answer, 3)); number(at(letters, 0)) > 0 {
+		letters := list(at(answer, 3))
+		if number(at(letters, 0)) > 0 {
 			removed[s] = s.removed(removed[s], letters)
+		}
+		if number(at(letters, 3)) > 0 {
 			more = append(more, s)
 		}
 	}

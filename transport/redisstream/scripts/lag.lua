@@ -6,6 +6,8 @@
 -- returns {undelivered, pending, oldest, waiting, dead, delayed, dropped}, or nothing if there is no such group
 --   undelivered  entries the group has not got yet, retries included; -1 if that cannot be told
 --   oldest       how many milliseconds ago the oldest pending message was stored in the topic; -1 if none is pending
+local wrong = wrongtype(KEYS[4], 'stream') or wrongtype(KEYS[6], 'string') -- while they are, the survey keeps no bound: this tells
+if wrong then return wrong end
 local stream, retry, group = KEYS[1], KEYS[2], ARGV[1]
 local g = groupof(stream, group)
 if not g then return false end

@@ -5,11 +5,12 @@
 --       has removed
 -- ARGV  1 group, 2 how many letters to keep, 0 for no limit, 3 for how many milliseconds, 0 for no limit, 4 how many to
 --       remove at most
--- returns {pending, retries, delayed, {removed, first, last}}
+-- returns {pending, retries, delayed, {removed, first, last, looked}}
 --   pending  how many entries are pending for consumers of the group
 --   retries  milliseconds until the first of KEYS[3] is due, 0 if it is, -1 if nothing waits there
 --   delayed  likewise for KEYS[4]
 --   removed  how many letters were, and the range of their ids
+--   looked   how many ids were beyond the bound, those included that somebody else has deleted; if not 0 there may be more
 local ms
 local function clock()
   ms = ms or now()
@@ -44,10 +45,10 @@ end
 
 local function bound()
   local length = redis.pcall('XLEN', dead) -- a wrong type is reported when a letter is to be stored
-  if type(length) ~= 'number' or length == 0 or age == 0 and (keep == 0 or length <= keep) then return {0, '', ''} end
-  if wrongtype(put, 'zset') or wrongtype(count, 'string') then return {0, '', ''} end
+  if type(length) ~= 'number' or length == 0 or age == 0 and (keep == 0 or length <= keep) then return {0, '', '', 0} end
+  if wrongtype(put, 'zset') or wrongtype(count, 'string') then return {0, '', '', 0} end
   local ids = excess(length)
-  if #ids == 0 then return {0, '', ''} end
+  if #ids == 0 then return {0, '', '', 0} end
   local removed = redis.call('XDEL', dead, unpack(ids))
   redis.call('ZREM', put, unpack(ids))
   local before = tonumber(redis.call('GET', count) or '') or 0
@@ -57,6 +58,6 @@ local function bound()
     if compare(id, first) < 0 then first = id end
     if compare(last, id) < 0 then last = id end
   end
-  return {removed, first, last}
+  return {removed, first, last, #ids}
 end
 return {pending(KEYS[1]) + pending(KEYS[2]), wait(KEYS[3]), wait(KEYS[4]), bound()}
