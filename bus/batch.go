@@ -15,8 +15,9 @@ import (
 //
 // Waiting events take no slot of [Concurrency], which bounds how many batches are handled at the same time. What h returns is
 // the outcome of every event of the batch, unless it is a [BatchErrors], which tells them apart. The context of h has the
-// values of the first event's, and ends when that of any event ends. Waiting does not count for [MaxProcessing]. A drain does not wait for a batch to fill. Size is at
-// least 1; a wait of 0 takes what is there.
+// values of the first event's, and ends when that of any event ends. Waiting does not count for [MaxProcessing]. It does count for
+// the deadline of a context that middleware made, as middleware.Timeout does: no more than half of what the first event has left
+// goes into waiting. A drain does not wait for a batch to fill. Size is at least 1; a wait of 0 takes what is there.
 func Batched[T any](size int, wait time.Duration, h func(context.Context, []*Event[T]) error) HandlerOf[T] {
 	if h == nil {
 		return nil // reported by Run
@@ -94,7 +95,7 @@ func (b *batcher[T]) join(ctx context.Context, e *Event[T]) (*batch[T], int) {
 
 // collect waits until the batch is full or has waited long enough, and closes it to others.
 func (b *batcher[T]) collect(ctx context.Context, e *Event[T], bt *batch[T]) {
-	timer := time.NewTimer(b.wait)
+	timer := time.NewTimer(b.patience(ctx))
 	defer timer.Stop()
 	s := e.task.subscription()
 	select {
@@ -109,6 +110,14 @@ func (b *batcher[T]) collect(ctx context.Context, e *Event[T], bt *batch[T]) {
 	if b.open[s] == bt {
 		delete(b.open, s)
 	}
+}
+
+// patience is how long to wait for others: half of the time that middleware has set is for the handler.
+func (b *batcher[T]) patience(ctx context.Context) time.Duration {
+	if at, limited := ctx.Deadline(); limited {
+		return min(b.wait, time.Until(at)/2)
+	}
+	return b.wait
 }
 
 // run handles the batch, and sets everybody's outcome even if the handler panics. What was lost, or cut by the drain, while the

@@ -143,3 +143,28 @@ func TestABatchedHandlerNeedsNoBus(t *testing.T) {
 	assert.ErrorIs(t, h(t.Context(), bustest.NewEvent(t, nil, orders, Order{ID: "1"})), errCard)
 	assert.Equal(t, 1, n)
 }
+
+// TestBatchedLeavesTimeToHandle: with a deadline that is nearer than the end of the waiting, events would fail unhandled.
+func TestBatchedLeavesTimeToHandle(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		b := bus.New(tr, quiet)
+		limit := func(next bus.Handler) bus.Handler {
+			return func(ctx context.Context, d *bus.Delivery) error {
+				ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+				defer cancel()
+				return next(ctx, d)
+			}
+		}
+		began, left := time.Now(), time.Duration(0)
+		orders.Subscribe(b, "archive", bus.Batched(10, time.Minute, func(ctx context.Context, _ []*bus.Event[Order]) error {
+			left = 30*time.Second - time.Since(began)
+			return ctx.Err()
+		}), bus.Use(limit))
+		bustest.Start(t, b)
+		publish(t, b, "1")
+		<-time.After(time.Hour)
+		st, _ := b.Stats(t.Context())
+		assert.Equal(t, bus.Counts{Done: 1}, st.Subscriptions[0].Counts)
+		assert.Equal(t, 15*time.Second, left.Round(time.Second))
+	})
+}

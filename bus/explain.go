@@ -19,10 +19,14 @@ type Layer struct {
 	Route bool   // it sends to the dead letters what cannot be handled
 }
 
-// Describe gives a middleware its line in [Bus.Explain]. Without it Explain shows the name of the function.
+// Describe gives a middleware its line in [Bus.Explain]. Without it Explain shows the name of the function. A nil mw stays nil, so
+// that Run reports it.
 //
 //go:noinline
 func Describe(l Layer, mw Middleware) Middleware {
+	if mw == nil {
+		return nil
+	}
 	return func(next Handler) Handler {
 		if next == nil {
 			return func(context.Context, *Delivery) error { return description(l) }
@@ -37,7 +41,7 @@ type description Layer
 func (d description) Error() string { return d.Name }
 
 // described is the code of what Describe returns: whatever runs it may be asked, with no next handler, for its Layer.
-var described = reflect.ValueOf(Describe(Layer{}, nil)).Pointer()
+var described = reflect.ValueOf(Describe(Layer{}, func(next Handler) Handler { return next })).Pointer()
 
 // ours is how the names of functions of this module begin. Its types whose method Handle is a middleware answer likewise.
 var ours = strings.TrimSuffix(runtime.FuncForPC(reflect.ValueOf(Describe).Pointer()).Name(), "bus.Describe")

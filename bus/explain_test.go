@@ -77,3 +77,11 @@ func TestExplainTellsOptionsAndMistakes(t *testing.T) {
 	}
 	assert.Equal(t, 3, strings.Count(text, "\n\n"), "a blank line between subscriptions")
 }
+
+func TestADescribedNilIsReportedByRun(t *testing.T) {
+	b := bus.New(memory.New(), quiet, bus.Use(bus.Describe(bus.Layer{Name: "nothing"}, nil)))
+	orders.Subscribe(b, "billing", func(context.Context, *bus.Event[Order]) error { return nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	assert.ErrorContains(t, b.Run(ctx), "middleware 1 of 1 is nil")
+}

@@ -35,6 +35,13 @@ func (s *subscription) keepHooks(t *task) {
 	if len(t.hooks) == 0 {
 		return
 	}
+	if s.settling.Err() != nil { // the handler has returned after the drain: nobody settles any more
+		for _, hook := range t.hooks {
+			s.tell(hook, 0, errDrainEnded)
+		}
+		t.hooks = nil
+		return
+	}
 	if s.outbox.hooks == nil {
 		s.outbox.hooks = make(map[*transport.Delivery][]settledHook)
 	}

@@ -191,3 +191,24 @@ func TestOnSettledWithoutABusDoesNothing(t *testing.T) {
 	e.OnSettled(func(context.Context, transport.Verdict, error) { t.Error("called") })
 	assert.Nil(t, e.Draining())
 }
+
+// TestOnSettledTellsOfAHandlerThatReturnsAfterTheDrain: nobody settles what it returns, and its hooks must not wait for that.
+func TestOnSettledTellsOfAHandlerThatReturnsAfterTheDrain(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		var w watch
+		stuck := make(chan struct{})
+		b := bus.New(tr, quiet, bus.Use(w.Handle), bus.Grace(time.Second))
+		orders.Subscribe(b, "billing", func(context.Context, *bus.Event[Order]) error { <-stuck; return nil })
+		publish(t, b, "1")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		require.ErrorContains(t, <-ended, "did not return")
+		close(stuck)
+		synctest.Wait()
+		require.Len(t, w.seen, 1)
+		assert.ErrorContains(t, w.seen[0].Err, "drain ended")
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/typedbus/typedbus/transport"
 )
 
 // A Verdict is what a handler's return value asks for, taken apart for middleware; see [VerdictOf].
@@ -102,7 +104,25 @@ func Permanent(err error) error {
 }
 
 // DeadLetter moves the event to the group's dead letters, together with its acknowledgement. reason is one word for
-// statistics, as "exhausted"; err, which may be nil, says why.
+// statistics, as "exhausted": up to 64 printable ASCII characters without spaces. Any other text becomes part of the error, and
+// the reason is "other". err, which may be nil, says why.
 func DeadLetter(reason string, err error) error {
+	if len(reason) > maxReason || !transport.ValidHeaderName(reason) {
+		err = because(reason, err)
+		reason = "other"
+	}
 	return &verdictError{Verdict{Kind: DeadLettered, Reason: reason, Err: err}}
+}
+
+const maxReason = 64
+
+// because puts what is no reason before the error.
+func because(text string, err error) error {
+	switch {
+	case text == "":
+		return err
+	case err == nil:
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, err)
 }

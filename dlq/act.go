@@ -14,8 +14,9 @@ import (
 type Act = transport.Act
 
 // Acts yields the record of the group, oldest first. An act has two lines with the same number in their Detail: one when it
-// begins, with Count -1, and one when it has ended, with how many letters it has changed and the error that ended it. An act
-// without the second was killed. The newest 10,000 lines are kept at least. After an error the sequence ends.
+// begins, with Count -1, and one when it has ended, with how many letters it is known to have changed and the error that ended
+// it: a step whose answer got lost, up to 100 letters, is not counted, and may have been done. An act without the second was
+// killed. The newest 10,000 lines are kept at least. After an error the sequence ends.
 func (q *Queue) Acts(ctx context.Context) iter.Seq2[Act, error] {
 	return func(yield func(Act, error) bool) {
 		err := q.archived()
@@ -55,7 +56,7 @@ func (q *Queue) act(ctx context.Context, what string, detail *string, do func() 
 	}
 	count, err := do()
 	if err != nil {
-		*detail += ": failed: " + err.Error()
+		*detail = cut(*detail, transport.MaxErrorText/2) + ": failed: " + err.Error() // which no long filter may push out
 	}
 	ctx, cancel := finishing(ctx)
 	defer cancel()

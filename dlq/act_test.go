@@ -164,3 +164,17 @@ func TestADetailIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, acts(t, q)[2].Detail, transport.MaxErrorText-1, "at the end of a character")
 }
+
+// TestAFailureIsOnRecord: however long the filter is.
+func TestAFailureIsOnRecord(t *testing.T) {
+	tr := &faulty{Transport: memory.New()}
+	defer tr.Close()
+	long := strings.Repeat("no such card ", 75)
+	bury(t, tr, corpse{name: "0", err: long})
+	tr.replay = func([]string) error { return errAway }
+	q := queue(tr)
+	_, err := q.Replay(t.Context(), dlq.Filter{Fingerprint: long}, dlq.ReplayOptions{})
+	require.ErrorIs(t, err, errAway)
+	assert.Contains(t, acts(t, q)[1].Detail, "no such card")
+	assert.Contains(t, acts(t, q)[1].Detail, ": failed: "+errAway.Error())
+}

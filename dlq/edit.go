@@ -39,7 +39,7 @@ func (q *Queue) Edit(ctx context.Context, id string, f func(*bus.Message) error)
 
 // edit changes l, which is a copy of our own.
 func edit(l *Letter, f func(*bus.Message) error) error {
-	id, stored := l.ID, l.Time
+	id, stored, had := l.ID, l.Time, l.Body != nil
 	if err := f(l.Message); err != nil {
 		return err
 	}
@@ -47,6 +47,9 @@ func edit(l *Letter, f func(*bus.Message) error) error {
 		return errors.New("the ID of the message was changed: an edited event is the same event")
 	}
 	l.Time = stored
+	if l.Body == nil && had {
+		l.Body = []byte{} // empty, and not malformed
+	}
 	return storable(l.Message)
 }
 

@@ -1,6 +1,7 @@
 package dlq_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -85,6 +86,25 @@ func TestAnEditThatFailsChangesNothing(t *testing.T) {
 		assert.ErrorIs(t, err, dlq.ErrNoLetter)
 		assert.Equal(t, before, letters(t, q, dlq.Filter{}))
 		assert.Empty(t, acts(t, q))
+	})
+}
+
+// TestAnEditToAnEmptyBody: bytes.TrimSpace and others return nil, which for some transports is no body at all.
+func TestAnEditToAnEmptyBody(t *testing.T) {
+	onBoth(t, func(t *testing.T, tr transport.Transport) {
+		bury(t, tr, corpse{name: "0", body: "  "})
+		q := queue(tr)
+		_, err := q.Edit(t.Context(), letters(t, q, dlq.Filter{})[0].LetterID, func(m *bus.Message) error { m.Body = bytes.TrimSpace(m.Body); return nil })
+		require.NoError(t, err)
+		_, err = q.Replay(t.Context(), dlq.Filter{All: true}, dlq.ReplayOptions{})
+		require.NoError(t, err)
+		sub, err := tr.Subscribe(t.Context(), transport.Topic{Name: orders.Name()}, transport.Group{Name: "billing"})
+		require.NoError(t, err)
+		defer func() { assert.NoError(t, sub.Close(context.WithoutCancel(t.Context()))) }()
+		ds, err := sub.Receive(t.Context(), 1)
+		require.NoError(t, err)
+		assert.NoError(t, ds[0].Malformed)
+		assert.Empty(t, ds[0].Body)
 	})
 }
 

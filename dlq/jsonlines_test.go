@@ -14,11 +14,13 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/typedbus/typedbus/dlq"
+	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/memory"
 )
@@ -159,6 +161,45 @@ func TestAnImportThatWasKilledIsFinishedByAnother(t *testing.T) {
 		require.NoError(rt, err)
 		require.Equal(rt, content(rt, source), content(rt, target))
 	})
+}
+
+// TestAnEmptyBodyIsNoMalformedOne: an event without a body, exported from memory, is the same on Redis.
+func TestAnEmptyBodyIsNoMalformedOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, tr transport.Transport) {
+		topic := transport.Topic{Name: orders.Name()}
+		sub, err := tr.Subscribe(t.Context(), topic, transport.Group{Name: "billing"})
+		require.NoError(t, err)
+		require.NoError(t, tr.Publish(t.Context(), topic, []*transport.Message{{ID: "1"}}))
+		ds, err := sub.Receive(t.Context(), 1)
+		require.NoError(t, err)
+		require.NoError(t, sub.Settle(t.Context(), []transport.Settlement{{Delivery: ds[0], Verdict: transport.Dead}}))
+		require.NoError(t, sub.Close(t.Context()))
+		assert.Contains(t, export(t, tr), `"body":""`)
+	})
+}
+
+// TestExportOfATimeBeyondTheCalendar: a foreign stream whose ids are microseconds must not make its letters unreadable.
+func TestExportOfATimeBeyondTheCalendar(t *testing.T) {
+	s := redistest.Start(t)
+	require.NoError(t, s.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name(), ID: "1700000000000000-0", Values: []string{"id", "x", "data", "{}"}}).Err())
+	tr := open(t, s.URL)
+	sub, err := tr.Subscribe(t.Context(), transport.Topic{Name: orders.Name()}, transport.Group{Name: "billing"})
+	require.NoError(t, err)
+	ds, err := sub.Receive(t.Context(), 1)
+	require.NoError(t, err)
+	require.NoError(t, sub.Settle(t.Context(), []transport.Settlement{{Delivery: ds[0], Verdict: transport.Dead}}))
+	require.NoError(t, sub.Close(t.Context()))
+
+	text := export(t, tr)
+	assert.Contains(t, text, `"time":"9999-12-31T23:59:59.999Z"`)
+	rep, err := queue(tr).Import(t.Context(), strings.NewReader(text))
+	require.NoError(t, err)
+	assert.Equal(t, dlq.Report{Matched: 1, Skipped: 1}, rep)
+	_, err = queue(tr).Discard(t.Context(), dlq.Filter{All: true}, dlq.DiscardOptions{})
+	require.NoError(t, err)
+	rep, err = queue(tr).Import(t.Context(), strings.NewReader(text))
+	require.NoError(t, err)
+	assert.Equal(t, dlq.Report{Matched: 1, Done: 1}, rep)
 }
 
 const good = `{"v":1,"topic":"orders.placed","group":"billing","letter_id":"%d","died":"2026-11-23T15:00:00Z","id":"%d","body":"secret"}`
@@ -310,6 +351,19 @@ func TestAnExportThatCannotGoOn(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.Less(t, n, 100)
 	count(t, q, 100)
+}
+
+// TestALetterThatImportWouldNotRead: who exports and then discards must know before.
+func TestALetterThatImportWouldNotRead(t *testing.T) {
+	tr := memory.New()
+	defer tr.Close()
+	put(t, tr, &dlq.Letter{Message: &transport.Message{ID: "large", Body: bytes.Repeat([]byte{0xff}, 49<<20)}, Died: died},
+		&dlq.Letter{Message: &transport.Message{ID: "small"}, Died: died})
+	n, err := queue(tr).Export(t.Context(), io.Discard, dlq.Filter{})
+	assert.Equal(t, 2, n)
+	assert.ErrorContains(t, err, "letter 1: its line has 685")
+	assert.ErrorContains(t, err, "and Import reads 67108864: do not discard it")
+	assert.NotContains(t, err.Error(), "letter 2")
 }
 
 var errFull = errors.New("the disk is full")

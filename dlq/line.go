@@ -71,7 +71,7 @@ func (ln *line) pairs(l *Letter, each func(value *string, text *string, raw *[]b
 func (q *Queue) newLine(l *Letter) *line {
 	ln := &line{
 		Version: lineVersion, Topic: q.topic.Name, Group: q.group, LetterID: l.LetterID,
-		Attempt: l.Attempt, Redelivered: l.Redelivered, Replays: l.Replays, Died: l.Died.UTC(), Time: l.Time.UTC(),
+		Attempt: l.Attempt, Redelivered: l.Redelivered, Replays: l.Replays, Died: writable(l.Died), Time: writable(l.Time),
 		Headers: make([]header, len(l.Headers)),
 	}
 	for i := range l.Headers {
@@ -93,6 +93,17 @@ func (q *Queue) newLine(l *Letter) *line {
 		ln.BodyBytes = l.Body
 	}
 	return ln
+}
+
+// lastTime is the last that RFC 3339 can tell.
+var lastTime = time.Date(9999, 12, 31, 23, 59, 59, 999_000_000, time.UTC)
+
+// writable is t, or the last time there is: entries that other programs store may have ids that are no milliseconds.
+func writable(t time.Time) time.Time {
+	if t.After(lastTime) {
+		return lastTime
+	}
+	return t.UTC()
 }
 
 // parseLine reads a letter of q. Its errors show nothing of the line but names of fields and headers.

@@ -62,20 +62,20 @@ func (q *Queue) find(ctx context.Context, f Filter, after string) iter.Seq2[*Let
 func (q *Queue) scan(ctx context.Context, after string) iter.Seq2[*Letter, error] {
 	return func(yield func(*Letter, error) bool) {
 		left, err := q.letters.CountLetters(ctx, q.topic, q.group)
-		for size := firstPage; left > 0 && err == nil; {
+		for limit := firstPage; left > 0 && err == nil; {
 			var page []*Letter
-			page, err = q.letters.Letters(ctx, q.topic, q.group, after, size)
+			page, err = q.letters.Letters(ctx, q.topic, q.group, after, limit)
 			for _, l := range page[:min(int64(len(page)), left)] {
 				if !yield(l, nil) {
 					return
 				}
 			}
-			if len(page) < size {
+			if len(page) < limit {
 				break
 			}
 			left -= int64(len(page))
 			after = page[len(page)-1].LetterID
-			size = nextSize(page)
+			limit = nextSize(page)
 		}
 		if err != nil {
 			yield(nil, err)
@@ -93,23 +93,35 @@ const (
 func nextSize(page []*Letter) int {
 	sum := 0
 	for _, l := range page {
-		sum += len(l.Body) + 1<<10
+		sum += size(l)
 	}
 	return min(max(pageBytes*len(page)/sum, 1), maxPage)
 }
 
+// size is about how many bytes a letter has.
+func size(l *Letter) int {
+	n := len(l.Body) + 1<<10
+	for i := range l.Headers {
+		n += len(l.Headers[i].Name) + len(l.Headers[i].Value)
+	}
+	return n
+}
+
 // lookUp yields the letters with these ids that exist, each once, after one of them.
 func (q *Queue) lookUp(ctx context.Context, ids []string, after string) iter.Seq2[*Letter, error] {
-	if after != "" {
-		ids = ids[slices.Index(ids, after)+1:]
+	first := make(map[string]int, len(ids))
+	for i, id := range slices.Backward(ids) {
+		first[id] = i
+	}
+	from := 0
+	if i, ok := first[after]; ok {
+		from = i + 1
 	}
 	return func(yield func(*Letter, error) bool) {
-		seen := make(map[string]bool, len(ids))
-		for _, id := range ids {
-			if seen[id] {
+		for i, id := range ids[from:] {
+			if first[id] != from+i { // it had its turn
 				continue
 			}
-			seen[id] = true
 			l, err := q.get(ctx, id)
 			if errors.Is(err, ErrNoLetter) {
 				continue

@@ -105,12 +105,14 @@ func (q *Queue) failed(what string, err error) error {
 }
 
 // shorten cuts a text to what a letter or a record keeps, at the end of a character.
-func shorten(s string) string {
-	if len(s) <= transport.MaxErrorText {
+func shorten(s string) string { return cut(s, transport.MaxErrorText) }
+
+// cut cuts a text to n bytes at most, at the end of a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	n := transport.MaxErrorText
-	for n > transport.MaxErrorText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+	for end := n; n > end-utf8.UTFMax && !utf8.RuneStart(s[n]); {
 		n--
 	}
 	return s[:n]

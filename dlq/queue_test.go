@@ -128,6 +128,21 @@ func TestListGoesThroughAllPages(t *testing.T) {
 	})
 }
 
+// TestAnIDTwice: pages of ids that occur twice come to an end.
+func TestAnIDTwice(t *testing.T) {
+	tr := memory.New()
+	defer tr.Close()
+	bury(t, tr, named(2)...)
+	q, got, after := queue(tr), []string{}, ""
+	for range 3 {
+		page, next, err := q.List(t.Context(), dlq.Filter{IDs: []string{"1", "2", "1"}}, after, 1)
+		require.NoError(t, err)
+		got, after = append(got, keys(page)...), next
+	}
+	assert.Equal(t, []string{"0", "1"}, got)
+	assert.Empty(t, after)
+}
+
 func TestGetAndCount(t *testing.T) {
 	onBoth(t, func(t *testing.T, tr transport.Transport) {
 		q := queue(tr)

@@ -3,7 +3,7 @@ package dlq
 import (
 	"context"
 	"fmt"
-	"slices"
+	"iter"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -11,7 +11,8 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
-// A Report is what an act has done, also when it ended with an error.
+// A Report is what an act is known to have done, also when it ended with an error. Then up to 100 letters more may be done,
+// those of the step that had no answer.
 type Report struct {
 	Matched int // letters that the filter matched, at most Max; of an import, lines
 	Done    int // letters replayed, discarded or imported
@@ -29,7 +30,8 @@ type ReplayOptions struct {
 }
 
 // Replay hands the letters that match to the group that failed, and to no other, as new deliveries with all tries before them.
-// It works on the letters that exist when it begins: what dies again meanwhile is not replayed again.
+// It works on the letters that exist when it begins: what dies again meanwhile is not replayed again. A letter of an event
+// published with [Expires] whose time is over dies again at once, unless the header is edited.
 //
 // When ctx ends it returns the context's error and a report of what was done. Each letter is removed and delivered in one
 // step: after an error, or if the process is killed, the same Replay again goes on with what is left; none is lost, and none
@@ -47,8 +49,11 @@ func (q *Queue) Replay(ctx context.Context, f Filter, o ReplayOptions) (Report, 
 	return q.remove(ctx, f, r)
 }
 
-// maxStep is how many letters go in one call of the transport.
-const maxStep = 100
+// maxStep and stepBytes bound what goes in one call of the transport, and so how long a broker does nothing else.
+const (
+	maxStep   = 100
+	stepBytes = 8 << 20
+)
 
 func (o *ReplayOptions) burst() int {
 	if o.Burst > 0 {
@@ -63,8 +68,8 @@ type DiscardOptions struct {
 	DryRun bool // only count what matches
 }
 
-// Discard removes the letters that match for good. [Queue.Export] them before. When ctx ends it returns its error and a report
-// of what was done.
+// Discard removes the letters that match for good. [Queue.Export] them before, and discard by the IDs that were exported: what
+// died meanwhile matches the same filter, and is in no file. When ctx ends it returns its error and a report of what was done.
 func (q *Queue) Discard(ctx context.Context, f Filter, o DiscardOptions) (Report, error) {
 	r := removal{what: "discard", detail: "for good", size: maxStep, max: o.Max, dry: o.DryRun}
 	if q.err == nil {
@@ -87,14 +92,14 @@ func (q *Queue) remove(ctx context.Context, f Filter, r removal) (rep Report, er
 	if err := q.removable(&f); err != nil {
 		return rep, q.failed(r.what, err)
 	}
-	ids, err := q.matching(ctx, f, r.max)
-	rep.Matched = len(ids)
-	if err != nil || r.dry || len(ids) == 0 {
+	found, err := q.matching(ctx, f, r.max)
+	rep.Matched = len(found)
+	if err != nil || r.dry || len(found) == 0 {
 		return rep, q.failed(r.what, err)
 	}
-	detail := fmt.Sprintf("%d letters, %s: %s", len(ids), r.detail, orAll(f.words()))
+	detail := fmt.Sprintf("%d letters, %s: %s", len(found), r.detail, orAll(f.words()))
 	err = q.act(ctx, r.what, &detail, func() (int, error) {
-		err := q.removeAll(ctx, ids, r, &rep)
+		err := q.removeAll(ctx, found, r, &rep)
 		return rep.Done, err
 	})
 	return rep, q.failed(r.what, err)
@@ -114,21 +119,47 @@ func orAll(words string) string {
 	return words
 }
 
-// matching returns the ids of the letters that match now.
-func (q *Queue) matching(ctx context.Context, f Filter, most int) (ids []string, err error) {
+// A match is a letter that is to be removed.
+type match struct {
+	id   string
+	size int
+}
+
+// matching returns the letters that match now.
+func (q *Queue) matching(ctx context.Context, f Filter, most int) (found []match, err error) {
 	for l, err := range q.find(ctx, f, "") {
 		if err != nil {
-			return ids, err
+			return found, err
 		}
-		if ids = append(ids, l.LetterID); len(ids) == most {
+		if found = append(found, match{l.LetterID, size(l)}); len(found) == most {
 			break
 		}
 	}
-	return ids, nil
+	return found, nil
 }
 
-func (q *Queue) removeAll(ctx context.Context, ids []string, r removal, rep *Report) error {
-	for step := range slices.Chunk(ids, r.size) {
+// steps yields the ids, at most most at a time, and of large letters fewer.
+func steps(found []match, most int) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		var ids []string
+		sum := 0
+		for _, m := range found {
+			if len(ids) == most || len(ids) > 0 && sum+m.size > stepBytes {
+				if !yield(ids) {
+					return
+				}
+				ids, sum = nil, 0
+			}
+			ids, sum = append(ids, m.id), sum+m.size
+		}
+		if len(ids) > 0 {
+			yield(ids)
+		}
+	}
+}
+
+func (q *Queue) removeAll(ctx context.Context, found []match, r removal, rep *Report) error {
+	for step := range steps(found, r.size) {
 		if err := wait(ctx, r.pace, len(step)); err != nil {
 			return err
 		}

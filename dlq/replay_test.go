@@ -343,3 +343,45 @@ func TestWhatOthersRemoveMeanwhileIsSkipped(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Equal(t, dlq.Report{Matched: 250, Done: 248, Skipped: 2}, rep)
 }
+
+// paged notes how many bytes its pages have.
+type paged struct {
+	*faulty
+	largest int
+}
+
+func (p *paged) Letters(ctx context.Context, t transport.Topic, group, after string, limit int) ([]*transport.Letter, error) {
+	ls, err := p.faulty.Letters(ctx, t, group, after, limit)
+	sum := 0
+	for _, l := range ls {
+		sum += len(l.Body) + len(l.Headers.Get("large"))
+	}
+	p.largest = max(p.largest, sum)
+	return ls, err
+}
+
+// TestLargeLettersGoFewAtATime: a broker that moves a hundred large letters in one step does nothing else for seconds.
+func TestLargeLettersGoFewAtATime(t *testing.T) {
+	large := strings.Repeat("x", 1<<20)
+	for name, m := range map[string]transport.Message{
+		"body":   {Body: []byte(large)},
+		"header": {Headers: transport.Headers{{Name: "large", Value: large}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := &paged{faulty: &faulty{Transport: memory.New()}}
+			defer tr.Close()
+			for i := range 120 {
+				m.ID = fmt.Sprint(i)
+				put(t, tr, &transport.Letter{Message: &m})
+			}
+			tr.replay = func(ids []string) error {
+				assert.LessOrEqual(t, len(ids), 8)
+				return nil
+			}
+			rep, err := queue(tr).Replay(t.Context(), dlq.Filter{All: true}, dlq.ReplayOptions{})
+			require.NoError(t, err)
+			assert.Equal(t, dlq.Report{Matched: 120, Done: 120}, rep)
+			assert.LessOrEqual(t, tr.largest, 16<<20)
+		})
+	}
+}

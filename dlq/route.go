@@ -32,12 +32,12 @@ type RouteOptions struct {
 	// neighbours of a deadly event may go with it, fewer with a small bus.Prefetch. A replay gives them all tries again.
 	MaxCrashes int
 	// MaxAge is how long after it was stored an event is still worth handling, by the broker's clock against the local one;
-	// default 0: no limit. See also [Expires].
+	// default 0: no limit. Who replays a letter says that it still is, however old. See also [Expires].
 	MaxAge time.Duration
 	// Redact rewrites error texts before they are kept, to take out what must not be; default: as they are. It may be called
 	// concurrently. If it panics no text is kept.
 	Redact func(string) string
-	// OnDead, if not nil, is called after the letter of an event was stored, once for each; err has the text that the letter
+	// OnDead, if not nil, is called after the letter of an event was stored, once for each Route that it passed; err has the text that the letter
 	// keeps, or is nil. It is called as bus.Delivery.OnSettled says, so concurrently, and not at all if the process dies in
 	// between: to count letters ask [Queue.Count].
 	OnDead func(ctx context.Context, d *bus.Delivery, reason string, err error)
@@ -91,7 +91,11 @@ func (o *RouteOptions) refuse(d *bus.Delivery) (reason string, err error) {
 	if o.MaxCrashes > 0 && d.Redelivered >= o.MaxCrashes {
 		return Crashed, fmt.Errorf("%d deliveries ended without an outcome: the process died, or the lease was lost", d.Redelivered)
 	}
-	if err := expired(d.Message, o.MaxAge); err != nil {
+	maxAge := o.MaxAge
+	if d.Replays > 0 {
+		maxAge = 0 // and an edit can take the header of Expires away, but not the age
+	}
+	if err := expired(d.Message, maxAge); err != nil {
 		return Expired, err
 	}
 	// An attempt that judge has not seen the end of: its handler ended its goroutine, or did not return in time.

@@ -78,7 +78,7 @@ func TestRoute(t *testing.T) {
 			want: dlq.Letter{Reason: dlq.Expired, Error: "expired at 2000-01-01T00:00:00Z", Attempt: 1}},
 		"not yet expired":   {handler: func() bus.HandlerOf[Order] { return always(nil) }, publish: []bus.PublishOption{dlq.Expires(time.Now().Add(time.Hour))}, calls: 1},
 		"never expires":     {handler: func() bus.HandlerOf[Order] { return always(nil) }, publish: []bus.PublishOption{dlq.Expires(time.Time{})}, calls: 1},
-		"malformed expires": {handler: func() bus.HandlerOf[Order] { return always(nil) }, publish: []bus.PublishOption{bus.Header("expires", "soon")}, calls: 1},
+		"malformed expires": {handler: func() bus.HandlerOf[Order] { return always(nil) }, publish: []bus.PublishOption{bus.Header("typedbus-expires", "soon")}, calls: 1},
 	}
 	onBoth(t, func(t *testing.T, tr transport.Transport) {
 		for name, c := range cases {
@@ -153,9 +153,9 @@ func TestWhatIsRefusedIsNotCalled(t *testing.T) {
 	old.Time = time.Now().Add(-time.Hour)
 	crashed := delivery(9) // exhausted too, but that comes after
 	crashed.Redelivered = 5
-	crashed.Headers.Set("expires", "2000-01-01T00:00:00Z")
+	crashed.Headers.Set("typedbus-expires", "2000-01-01T00:00:00Z")
 	expired := delivery(9)
-	expired.Headers.Set("expires", "2000-01-01T00:00:00.5+02:00")
+	expired.Headers.Set("typedbus-expires", "2000-01-01T00:00:00.5+02:00")
 	malformed := delivery(1)
 	malformed.Message, malformed.Malformed = &transport.Message{ID: "1"}, errors.New("no data")
 	undated := delivery(1)
@@ -403,6 +403,21 @@ func TestAReplayedLetterHasAllItsAttemptsAgain(t *testing.T) {
 		assert.Equal(t, []string{"1/0", "2/0", "1/1", "2/1", "1/2", "2/2"}, attempts)
 		l := letters(t, q, dlq.Filter{})[0]
 		assert.Equal(t, []int{2, 2}, []int{l.Attempt, l.Replays})
+	})
+}
+
+// TestWhatIsReplayedIsNotTooOld: a letter that was looked at the day after must not die of its age, and hide what it died of.
+func TestWhatIsReplayedIsNotTooOld(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		bury(t, tr, corpse{name: "0", body: "{}", reason: dlq.Exhausted})
+		time.Sleep(24 * time.Hour)
+		q := queue(tr)
+		_, err := q.Replay(t.Context(), dlq.Filter{All: true}, dlq.ReplayOptions{})
+		require.NoError(t, err)
+		h, b := consume(t, tr, "billing", nil, dlq.Route(dlq.RouteOptions{MaxAge: time.Hour}))
+		bustest.Settle(t, b)
+		assert.Equal(t, once(1), h.counts())
+		count(t, q, 0)
 	})
 }
 

@@ -118,10 +118,10 @@ func (b *Breaker) around(next bus.Handler) bus.Handler {
 // this error pauses its subscription, as with Handle. An error that opens the breaker is passed on and pauses likewise.
 //
 // Around a handler and around what it publishes, a breaker counts the same failure twice. What is published through an event
-// is only staged, which succeeds even if the broker is away.
+// is only staged: that passes, open or closed, and counts for nothing.
 func (b *Breaker) Send(next bus.Sender) bus.Sender {
 	return func(ctx context.Context, t transport.Topic, ms []*bus.Message) error {
-		if b.isProbe(ctx) { // the outcome of the probe decides
+		if bus.Staging(ctx) || b.isProbe(ctx) { // nothing is sent yet; or the outcome of the probe decides
 			return next(ctx, t, ms)
 		}
 		return b.try(ctx, func() error { return next(ctx, t, ms) })
@@ -145,8 +145,9 @@ func (b *Breaker) try(ctx context.Context, f func() error) error {
 func (b *Breaker) hear(ctx context.Context, f func() error, done func(error)) (said, err error) {
 	err = errUnwound // unless f returns
 	defer func() {
+		said = errFailed // if IsFailure panics
+		defer func() { done(said) }()
 		said = b.opinion(ctx, err)
-		done(said)
 	}()
 	err = f()
 	return said, err

@@ -16,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/bus/bustest"
 	"github.com/typedbus/typedbus/middleware"
 	"github.com/typedbus/typedbus/transport"
+	"github.com/typedbus/typedbus/transport/memory"
 )
 
 var errPager = errors.New("pager: 503")
@@ -438,4 +440,50 @@ func BenchmarkBreaker(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestBreakerAnIsFailureThatPanicsKeepsNoPlace: a probe that kept its place would leave the breaker half open for ever.
+func TestBreakerAnIsFailureThatPanicsKeepsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sick := false
+		p := newPager(middleware.BreakerOptions{Open: time.Minute, IsFailure: func(error) bool {
+			if sick {
+				panic("oops")
+			}
+			return true
+		}})
+		p.trip(t)
+		sick = true
+		time.Sleep(2 * time.Minute)
+		assert.PanicsWithValue(t, "oops", func() { _ = p.page(t.Context()) })
+		assert.Equal(t, "open", p.State(), "it counts as a failure")
+		p.fails(nil)
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, p.page(t.Context()))
+		assert.Equal(t, "closed", p.State())
+	})
+}
+
+// TestStagingIsNoSending: a broker that is away says nothing to who only stages, and staging says nothing of the broker.
+func TestStagingIsNoSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		breaker := middleware.NewBreaker(middleware.BreakerOptions{Failures: 1, Open: time.Hour})
+		failing := func(context.Context, transport.Topic, []*bus.Message) error { return errJob }
+		require.Error(t, breaker.Send(failing)(t.Context(), transport.Topic{Name: "results"}, nil))
+		require.Equal(t, "open", breaker.State())
+		b := bus.New(tr, bus.Logger(nil), bus.UseSend(breaker.Send))
+		jobs.Subscribe(b, "workers", func(ctx context.Context, e *bus.Event[string]) error {
+			require.NoError(t, results.Publish(ctx, e, "staged"))
+			return results.Publish(ctx, b, "sent")
+		})
+		bustest.Start(t, b)
+		require.NoError(t, tr.Publish(t.Context(), transport.Topic{Name: "jobs"}, []*bus.Message{{ID: "1", ContentType: "application/json", Body: []byte(`"x"`)}}))
+		synctest.Wait()
+		st, err := b.Stats(t.Context())
+		require.NoError(t, err)
+		assert.True(t, st.Subscriptions[0].Paused, "who sends is told that it is open")
+		assert.Equal(t, "open", breaker.State(), "what was staged closed nothing")
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/transport"
 )
 
@@ -35,7 +36,14 @@ type Claims interface {
 
 var (
 	// ErrClaimLost is the cause of a handler's context whose claim went to another owner, because it could not be renewed in time.
-	ErrClaimLost = errors.New("middleware: claim lost: another handles the event")
+	// It is a [bus.ErrLeaseLost] to errors.Is, so that the other events of a batch ([bus.Batched]) do not pay for it.
+	ErrClaimLost error = claimLost{}
 	// ErrRunning is why [Idempotent] snoozes an event.
 	ErrRunning = errors.New("middleware: another handles the event now")
 )
+
+type claimLost struct{}
+
+func (claimLost) Error() string { return "middleware: claim lost: another handles the event" }
+
+func (claimLost) Is(target error) bool { return target == bus.ErrLeaseLost }

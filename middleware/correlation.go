@@ -22,7 +22,9 @@ const (
 //	var c middleware.Correlation
 //	b := bus.New(tr, bus.Use(c.Handle), bus.UseSend(c.Send))
 //
-// The ids travel in the context: what is published with a context that does not come from the handler's has none. Headers
+// The ids travel in the context: what is published with a context that does not come from the handler's has none. A batch
+// ([bus.Batched]) has one context, that of its first event: whatever is published with it has the ids of that event, though through
+// another; set the headers with [bus.Header] where they must tell. Headers
 // that a message has already stay as they are, so that the first one in a chain, a web server, may set "correlation-id" itself
 // ([bus.Header]).
 //

@@ -2,8 +2,11 @@ package middleware_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -143,6 +146,31 @@ func TestAChainOfThreeServices(t *testing.T) {
 		assert.NotEmpty(t, secondID)
 		assert.Contains(t, b.Explain(), "middleware.Correlation.Handle")
 	}, bus.Use(c.Handle), bus.UseSend(c.Send))
+}
+
+// TestCorrelationOfABatchIsThatOfItsFirstEvent holds what the documentation says, and that a header of one's own counts.
+func TestCorrelationOfABatchIsThatOfItsFirstEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c middleware.Correlation
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr, bus.Logger(silent), bus.Use(c.Handle), bus.UseSend(c.Send))
+		beads.Subscribe(b, "counting", bus.Batched(3, time.Second, func(ctx context.Context, es []*bus.Event[int]) error {
+			return errors.Join(necklaces.Publish(ctx, es[0], 1), necklaces.Publish(ctx, es[1], 2),
+				necklaces.Publish(ctx, es[2], 3, bus.Header("causation-id", es[2].ID)))
+		}), bus.Concurrency(1))
+		causes := map[int]string{}
+		necklaces.Subscribe(b, "wearing", func(_ context.Context, e *bus.Event[int]) error {
+			causes[e.Payload] = e.Headers.Get("causation-id")
+			return nil
+		}, bus.Concurrency(1))
+		for _, id := range []string{"a", "b", "c"} {
+			require.NoError(t, beads.Publish(t.Context(), b, 0, bus.ID(id)))
+		}
+		bustest.Start(t, b)
+		bustest.Settle(t, b)
+		assert.Equal(t, map[int]string{1: "a", 2: "a", 3: "c"}, causes)
+	})
 }
 
 func TestSendPassesErrorsAndNils(t *testing.T) {

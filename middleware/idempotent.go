@@ -41,9 +41,9 @@ type IdempotentOptions struct {
 // a dead letter can be replayed. The claim of a process that died expires. A claim that was lost, because it could not be renewed
 // in time, ends the handler's context with the cause [ErrClaimLost]; that costs no attempt.
 //
-// What it promises: within Keep, what was finished is not handled again, not even by a group that was set back on purpose. A process that dies between the handler's effect and
-// the end of the claim leaves an event that is handled again. Only a store that ends the claim together with the effect closes
-// that gap: middleware/sqlclaims does, in the application's own transaction.
+// What it promises: within Keep, what was finished is not handled again, not even by a group that was set back on purpose. A
+// process that dies between the handler's effect and the end of the claim leaves an event that is handled again. Only a store
+// that ends the claim together with the effect closes that gap: middleware/sqlclaims does, in the application's own transaction.
 //
 // What a handler publishes through its event is stored with the acknowledgement, and its claim becomes done only after that: if
 // the process dies in between, or the acknowledgement is refused, the event is handled again rather than its output lost.
@@ -53,8 +53,12 @@ type IdempotentOptions struct {
 // event, and only another copy of it would be handled again.
 //
 // It takes two calls of the store a delivery. Leave it out where handling twice does no harm. Its place is outside [Retry], so
-// that a delivery has one claim, and inside dlq.Route. It may be used for many subscriptions, concurrently.
+// that a delivery has one claim, and inside dlq.Route. It may be used for many subscriptions, concurrently. With nil
+// claims Run of the bus returns an error.
 func Idempotent(c Claims, o IdempotentOptions) bus.Middleware {
+	if c == nil {
+		return nil // reported by Run
+	}
 	o.Expiry = max(positive(o.Expiry, time.Minute), 10*time.Millisecond)
 	o.Keep = positive(o.Keep, 24*time.Hour)
 	o.StoreDown = positive(o.StoreDown, 5*time.Second)

@@ -305,3 +305,30 @@ func settle(t *testing.T, tr *memory.Transport) {
 	}
 	t.Fatal("not handled in a day")
 }
+
+// TestIdempotentAClaimLostInABatchCostsNoAttempt: not that of its event, and not that of the others, whose context ended with it.
+func TestIdempotentAClaimLostInABatchCostsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := middleware.NewMemoryClaims()
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr, bus.Logger(silent))
+		lost := false
+		beads.Subscribe(b, "counting", bus.Batched(3, time.Second, func(ctx context.Context, es []*bus.Event[int]) error {
+			if lost {
+				return nil
+			}
+			lost = true
+			assert.NoError(t, store.Finish(ctx, claimOfBead(es[1].ID), time.Minute)) // by another
+			<-ctx.Done()
+			return ctx.Err()
+		}), bus.Concurrency(1), bus.Use(middleware.Idempotent(store, middleware.IdempotentOptions{Logger: silent})))
+		require.NoError(t, beads.PublishAll(t.Context(), b, []int{1, 2, 3}))
+		bustest.Start(t, b)
+		bustest.Settle(t, b)
+		st, err := b.Stats(t.Context())
+		require.NoError(t, err)
+		assert.True(t, lost)
+		assert.Equal(t, bus.Counts{Deferred: 3, Done: 3}, st.Subscriptions[0].Counts)
+	})
+}

@@ -255,3 +255,26 @@ func TestClaimOf(t *testing.T) {
 		assert.Len(t, owners, 2*25)
 	})
 }
+
+// TestIdempotentReleasesWhatReturnsAfterTheDrain: had nobody said that the event is not settled, its claim would be renewed as long
+// as the process lives, and the event would wait as long.
+func TestIdempotentReleasesWhatReturnsAfterTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := middleware.NewMemoryClaims()
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr, bus.Logger(silent), bus.Grace(time.Second))
+		stuck := make(chan struct{})
+		sub := beads.Subscribe(b, "counting", func(ctx context.Context, e *bus.Event[int]) error {
+			defer func() { <-stuck }()
+			return necklaces.Publish(ctx, e, e.Payload)
+		}, bus.Use(middleware.Idempotent(store, middleware.IdempotentOptions{})))
+		bustest.Start(t, b)
+		require.NoError(t, beads.Publish(t.Context(), b, 1, bus.ID("1")))
+		synctest.Wait()
+		require.ErrorContains(t, sub.Stop(t.Context()), "did not return")
+		close(stuck)
+		time.Sleep(time.Hour)
+		assert.Equal(t, "absent", stateOf(t, store, "1"))
+	})
+}

@@ -306,3 +306,11 @@ var keys = func() (ks [1 << 14]string) {
 	}
 	return ks
 }()
+
+// TestIdempotentWithoutClaimsIsReportedByRun: to find out at each delivery would cost the events their attempts.
+func TestIdempotentWithoutClaimsIsReportedByRun(t *testing.T) {
+	b := bus.New(memory.New(), bus.Use(middleware.Idempotent(nil, middleware.IdempotentOptions{})))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	assert.ErrorContains(t, b.Run(ctx), "is nil")
+}

@@ -18,7 +18,7 @@ import (
 //	Warn   failed
 //	Error  permanently failed, dead-lettered, panicked
 //
-// A panic, or a runtime.Goexit, passes through. A level that l does not take costs no record.
+// A panic, or a runtime.Goexit, passes through. One that [Recover] made an error of is logged as panicked too. A level that l does not take costs no record.
 //
 // The bus logs what is no plain success, too, and what it does about it. To have one line a delivery, leave Log out, or give
 // the bus a logger of its own ([bus.Logger]) that takes Error only: that keeps what Log cannot know, as lost events and
@@ -57,6 +57,9 @@ func verdictFor(ctx context.Context, err error) (slog.Level, string) {
 	case bus.Paused:
 		return slog.LevelInfo, kind.String()
 	case bus.Failed:
+		if p := (*bus.PanicError)(nil); errors.As(err, &p) {
+			return slog.LevelError, "panicked"
+		}
 		if bus.CutShort(ctx) {
 			return slog.LevelInfo, "cut short"
 		}

@@ -82,6 +82,13 @@ func TestLogOfPanicAndGoexit(t *testing.T) {
 	assert.Len(t, j.with("level=ERROR", "id=2 ", "verdict=panicked"), 1)
 }
 
+func TestLogOfAPanicThatWasRecovered(t *testing.T) {
+	var j journal
+	chain := bus.Use(middleware.Log(j.logger(slog.LevelDebug)), middleware.Retry(middleware.RetryOptions{Tries: 1}), middleware.Recover())
+	_ = chain.Wrap(func(context.Context, *bus.Delivery) error { panic("ouch") })(t.Context(), oneDelivery("1"))
+	assert.Len(t, j.with("level=ERROR", "id=1 ", "verdict=panicked"), 1, j.lines())
+}
+
 func TestLogShowsNothingOfTheEvent(t *testing.T) {
 	const canary = "canary"
 	d := bus.NewDelivery(&transport.Delivery{Message: &bus.Message{

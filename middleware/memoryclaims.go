@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ func (m *MemoryClaims) Begin(ctx context.Context, c transport.Claim, expiry time
 	} else if ok && is.owner != c.Owner {
 		return false, is.until - now, nil
 	}
-	s.put(name, memoryClaim{owner: c.Owner, until: now + expiry}, now)
+	s.put(name, memoryClaim{owner: c.Owner, until: after(now, expiry)}, now)
 	return false, 0, nil
 }
 
@@ -82,7 +83,7 @@ func (m *MemoryClaims) Finish(ctx context.Context, c transport.Claim, keep time.
 	}
 	s, name, now := m.lock(c)
 	defer s.mu.Unlock()
-	s.put(name, memoryClaim{done: true, until: now + keep}, now)
+	s.put(name, memoryClaim{done: true, until: after(now, keep)}, now)
 	return nil
 }
 
@@ -105,6 +106,9 @@ func (m *MemoryClaims) lock(c transport.Claim) (*claimShard, claimName, time.Dur
 	s.mu.Lock()
 	return s, claimName{c.Topic, c.Group, c.Key}, time.Since(m.start)
 }
+
+// after is now + d. The longest there is stays the longest: who keeps for ever must not forget at once.
+func after(now, d time.Duration) time.Duration { return now + min(d, math.MaxInt64-now) }
 
 // at finds a claim that is neither absent nor expired.
 func (s *claimShard) at(name claimName, now time.Duration) (memoryClaim, bool) {

@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"math"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -64,4 +65,18 @@ func BenchmarkMemoryClaims(b *testing.B) {
 		}
 		n++
 	}
+}
+
+func TestMemoryClaimsKeepForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := middleware.NewMemoryClaims()
+		time.Sleep(time.Hour)
+		require.NoError(t, m.Finish(t.Context(), claimOfBead("1"), math.MaxInt64))
+		require.Equal(t, "done", stateOf(t, m, "1"))
+		_, _, err := m.Begin(t.Context(), transport.Claim{Key: "2", Owner: "a"}, math.MaxInt64)
+		require.NoError(t, err)
+		_, wait, err := m.Begin(t.Context(), transport.Claim{Key: "2", Owner: "b"}, math.MaxInt64)
+		require.NoError(t, err)
+		require.Positive(t, wait)
+	})
 }

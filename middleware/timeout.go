@@ -23,6 +23,9 @@ import (
 // What is returned in time passes unchanged, and so does what asks for anything but another try. A failure that comes after
 // the limit is wrapped in a [*TimeoutError], so that who reads it sees the limit.
 //
+// Of an event that waits in a batch ([bus.Batched]) the waiting counts too: let limit be a good deal more than the batch's wait and
+// the time that its handler takes.
+//
 // Its place is inside [Retry], so that each try has the limit for itself. log is where it reports; nil is [slog.Default]. It
 // may be used for many subscriptions, concurrently.
 func Timeout(limit time.Duration, log *slog.Logger) bus.Middleware {

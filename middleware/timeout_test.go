@@ -359,3 +359,24 @@ func BenchmarkTimeoutLooked(b *testing.B) {
 		return mw(func(ctx context.Context, _ *bus.Delivery) error { return ctx.Err() })
 	})
 }
+
+// TestTimeoutAroundABatch: a batch that waits longer than the limit is handled all the same.
+func TestTimeoutAroundABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr, bus.Logger(silent))
+		var handled atomic.Int64
+		beads.Subscribe(b, "counting", bus.Batched(100, time.Minute, func(_ context.Context, es []*bus.Event[int]) error {
+			handled.Add(int64(len(es)))
+			return nil
+		}), middleware.Standard(middleware.StandardOptions{}))
+		bustest.Start(t, b)
+		require.NoError(t, beads.Publish(t.Context(), b, 1))
+		time.Sleep(time.Hour)
+		st, err := b.Stats(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, bus.Counts{Done: 1}, st.Subscriptions[0].Counts)
+		assert.EqualValues(t, 1, handled.Load())
+	})
+}

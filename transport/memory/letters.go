@@ -28,8 +28,12 @@ type letter struct {
 
 // newLetter makes a letter of what died.
 func newLetter(it *item, st *transport.Settlement, consumer string) transport.Letter {
+	m := it.msg.Clone()
+	if m.Body == nil {
+		m.Body = []byte{} // none at all is what a malformed message has, and here is none
+	}
 	return transport.Letter{
-		Message:     it.msg.Clone(),
+		Message:     m,
 		Reason:      st.Reason,
 		Error:       cut(st.Error),
 		Attempt:     it.attempt,
