@@ -11,8 +11,8 @@ import (
 const expiresHeader = "typedbus-expires"
 
 // Expires is an option of Publish: from t on, by the clock of who handles it, the event is not worth handling any more, and
-// [Route] sends it to the dead letters. It sets the header "typedbus-expires" to t in RFC 3339; the zero time sets nothing. A header
-// that is no such time, because another program wrote it, is ignored.
+// [Route] sends it to the dead letters. It sets the header "typedbus-expires" to t in RFC 3339; the zero time sets nothing. A
+// header that is no such time, because another program wrote it, is ignored.
 func Expires(t time.Time) bus.PublishOption {
 	if t.IsZero() {
 		return nil

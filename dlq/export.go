@@ -18,8 +18,9 @@ import (
 //	time, id, key, content_type, body
 //	headers       an array of objects {"name": ..., "value": ...}
 //
-// Times are RFC 3339 with up to nine decimals, in UTC, and 9999 at the latest. What is empty is left out. Texts are JSON strings; what is no UTF-8
-// stands in base64 in a field with _base64 at the end of its name, as body_base64 or value_base64, instead.
+// Times are RFC 3339 with up to nine decimals, in UTC, and 9999 at the latest. What is empty is left out. Texts are JSON
+// strings; what is no UTF-8 stands in base64 in a field with _base64 at the end of its name, as body_base64 or value_base64,
+// instead.
 //
 // A letter whose line is longer than the 64 MiB that Import reads is written all the same, and the error names it: leave it
 // in the queue.
@@ -49,7 +50,8 @@ func (q *Queue) export(ctx context.Context, w io.Writer, f Filter) (n int, err e
 		}
 		n++
 		if lines.last > maxLine && len(long) < maxLineErrors {
-			long = append(long, fmt.Errorf("letter %s: its line has %d bytes, and Import reads %d: do not discard it", l.LetterID, lines.last, maxLine))
+			long = append(long, fmt.Errorf("letter %s: its line has %d bytes, and Import reads %d: do not discard it",
+				l.LetterID, lines.last, maxLine))
 		}
 	}
 	return n, errors.Join(long...)

@@ -27,8 +27,8 @@ const maxLineErrors = 20
 // Import stores letters that [Queue.Export] wrote for the same topic and group. A letter that is there already, by the ID of
 // its message and the millisecond in which it died, is passed over: an import that was killed is finished by doing it again.
 // Two imports of the same letters at the same time may store them twice; so does one of a file to which a letter was exported
-// twice, with an import or an edit in between: give each export a file of its own. The bound that the group has for its letters holds
-// for those that are imported too.
+// twice, with an import or an edit in between: give each export a file of its own. The bound that the group has for its
+// letters holds for those that are imported too.
 //
 // A line that is no letter of this queue, or longer than 64 MiB, is passed over, and the others are imported all the same: the
 // error then holds a [*LineError] for each of the first 20, and the report counts them all. If r or the transport fails, or ctx

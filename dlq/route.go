@@ -37,9 +37,9 @@ type RouteOptions struct {
 	// Redact rewrites error texts before they are kept, to take out what must not be; default: as they are. It may be called
 	// concurrently. If it panics no text is kept.
 	Redact func(string) string
-	// OnDead, if not nil, is called after the letter of an event was stored, once for each Route that it passed; err has the text that the letter
-	// keeps, or is nil. It is called as bus.Delivery.OnSettled says, so concurrently, and not at all if the process dies in
-	// between: to count letters ask [Queue.Count].
+	// OnDead, if not nil, is called after the letter of an event was stored, once for each Route that it passed; err has the
+	// text that the letter keeps, or is nil. It is called as bus.Delivery.OnSettled says, so concurrently, and not at all if the
+	// process dies in between: to count letters ask [Queue.Count].
 	OnDead func(ctx context.Context, d *bus.Delivery, reason string, err error)
 }
 
