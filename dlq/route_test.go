@@ -410,7 +410,7 @@ func TestAReplayedLetterHasAllItsAttemptsAgain(t *testing.T) {
 func TestWhatIsReplayedIsNotTooOld(t *testing.T) {
 	bubble(t, func(t *testing.T, tr *memory.Transport) {
 		bury(t, tr, corpse{name: "0", body: "{}", reason: dlq.Exhausted})
-		time.Sleep(24 * time.Hour)
+		<-time.After(24 * time.Hour)
 		q := queue(tr)
 		_, err := q.Replay(t.Context(), dlq.Filter{All: true}, dlq.ReplayOptions{})
 		require.NoError(t, err)
