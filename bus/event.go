@@ -154,6 +154,15 @@ func (d *Delivery) WithMessage(m *Message) *Delivery {
 	return &Delivery{Delivery: &rewritten, stage: d.stage, task: d.task}
 }
 
+// Same says whether both are one delivery, though middleware may have put another message into it: not another delivery of the
+// same event.
+func (d *Delivery) Same(other *Delivery) bool {
+	if d.task == nil || other.task == nil {
+		return d.Delivery == other.Delivery
+	}
+	return d.task == other.task
+}
+
 // NewDelivery makes a delivery that no bus handles, for tests of handlers and middleware: what is published through it goes
 // to via. Applications under test have bustest.NewEvent.
 func NewDelivery(d *transport.Delivery, via Publisher) *Delivery {

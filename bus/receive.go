@@ -96,7 +96,7 @@ func (s *subscription) room(now time.Time) (limit int, wait time.Duration) {
 		return 1, 0
 	}
 	capacity := s.capacity()
-	free := capacity - s.intake.held
+	free := capacity - s.intake.held - s.outbox.hooking // hooks that are slow hold up what comes, or there would be no end of them
 	idle := s.opts.concurrency - s.slots.taken - len(s.intake.queue)
 	// With every slot busy wait for a good part of the capacity: few large reads cost less than many small ones.
 	if free <= 0 || idle <= 0 && free < (capacity+3)/4 {

@@ -13,6 +13,7 @@ type settledHook = func(ctx context.Context, v transport.Verdict, err error)
 // OnSettled has f called once, when it is known what became of the delivery: the transport has settled it as v (err is nil),
 // or it could not be settled, because the lease was lost, the transport closed, or the drain ended first. f is called in a
 // goroutine of its own, with a context that has the values of Run's and ends after 5 seconds; the drain waits for it so long.
+// While it runs it counts as held: where many are slow the subscription receives less.
 //
 // It is for middleware whose own work must follow the acknowledgement. It may be called until the handler returns, and does
 // nothing for a delivery that no bus handles.
@@ -87,6 +88,7 @@ func (s *subscription) callHook(hook settledHook, v transport.Verdict, err error
 		defer s.mu.Unlock()
 		s.outbox.hooking--
 		signal(s.slots.changed)
+		signal(s.intake.room)
 	}()
 	hook(ctx, v, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +146,28 @@ func TestTheDrainWaitsForHooks(t *testing.T) {
 		assert.Equal(t, []settled{{transport.Done, nil}}, w.seen)
 		assert.Equal(t, 5*time.Second, time.Since(begin))
 		assert.Empty(t, bus.Leftovers(sub))
+	})
+}
+
+// TestSlowHooksHoldUpWhatComes: or a store that is slow would be asked by thousands at the same time.
+func TestSlowHooksHoldUpWhatComes(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		var now, most atomic.Int64
+		w := watch{hook: func(context.Context) {
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			<-time.After(time.Second)
+			now.Add(-1)
+		}}
+		b := bus.New(tr, quiet, bus.Use(w.Handle))
+		orders.Subscribe(b, "billing", func(context.Context, *bus.Event[Order]) error { return nil }, bus.Concurrency(1), bus.Prefetch(9))
+		require.NoError(t, orders.PublishAll(t.Context(), b, numbered(200)))
+		bustest.Start(t, b)
+		<-time.After(time.Hour)
+		synctest.Wait()
+		assert.Len(t, w.seen, 200)
+		assert.LessOrEqual(t, most.Load(), int64(10))
 	})
 }
 

@@ -95,7 +95,7 @@ func (r *renewal) waitsFor(d *bus.Delivery) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for h := r.first; h != nil; h = h.next {
-		if h.awaits && h.delivery.Delivery == d.Delivery {
+		if h.awaits && h.delivery.Same(d) {
 			return true
 		}
 	}
@@ -104,22 +104,17 @@ func (r *renewal) waitsFor(d *bus.Delivery) bool {
 
 // find returns the claim of d, which is most likely h.
 func (r *renewal) find(h *held, d *bus.Delivery) *held {
-	if same(h.delivery, d) {
+	if h.delivery.Same(d) {
 		return h
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for h := r.first; h != nil; h = h.next {
-		if same(h.delivery, d) {
+		if h.delivery.Same(d) {
 			return h
 		}
 	}
 	return nil
-}
-
-// same says whether two are one, though middleware may have put another message into it.
-func same(a, b *bus.Delivery) bool {
-	return a == b || a.Receipt == b.Receipt && a.ID == b.ID && a.Topic == b.Topic && a.Group == b.Group
 }
 
 // renew is called by the timer.

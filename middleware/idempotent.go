@@ -49,8 +49,9 @@ type IdempotentOptions struct {
 // the process dies in between, or the acknowledgement is refused, the event is handled again rather than its output lost.
 //
 // When the store fails the subscription is paused, so that no event costs an attempt or is handled twice; see FailOpen. A claim
-// that cannot be finished though the store was tried for two seconds is reported at Warn: the acknowledgement still ends the
-// event, and only another copy of it would be handled again.
+// that cannot be finished though the store was tried again for two seconds is reported at Warn: the acknowledgement still ends
+// the event, and only another copy of it would be handled again. A store that does not answer at all holds up the handler's
+// slot until its client gives up, as go-redis does after its ReadTimeout: give a SQL driver a limit too.
 //
 // It takes two calls of the store a delivery. Leave it out where handling twice does no harm. Its place is outside [Retry], so
 // that a delivery has one claim, and inside dlq.Route. It may be used for many subscriptions, concurrently. With nil

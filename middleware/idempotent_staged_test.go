@@ -278,3 +278,26 @@ func TestIdempotentReleasesWhatReturnsAfterTheDrain(t *testing.T) {
 		assert.Equal(t, "absent", stateOf(t, store, "1"))
 	})
 }
+
+// TestIdempotentKnowsADeliveryThatWasRewritten: called twice in one delivery, by what may put another message into it.
+func TestIdempotentKnowsADeliveryThatWasRewritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.New()
+		t.Cleanup(func() { tr.Close() })
+		b := bus.New(tr, bus.Logger(silent))
+		rewrite := func(next bus.Handler) bus.Handler {
+			return func(ctx context.Context, d *bus.Delivery) error {
+				m := *d.Message
+				return next(ctx, d.WithMessage(&m))
+			}
+		}
+		var calls atomic.Int64
+		staging(b, &calls, middleware.Duplicator(), rewrite, middleware.Idempotent(middleware.NewMemoryClaims(), middleware.IdempotentOptions{}))
+		n := stored(b)
+		require.NoError(t, beads.Publish(t.Context(), b, 1))
+		bustest.Start(t, b)
+		bustest.Settle(t, b)
+		assert.EqualValues(t, 1, calls.Load())
+		assert.EqualValues(t, 1, n.Load())
+	})
+}

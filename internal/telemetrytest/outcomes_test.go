@@ -49,9 +49,9 @@ func TestReasonThatIsNoWord(t *testing.T) {
 		r := newRig(t, telemetry.Options{})
 		handle := r.tel.Handle(func(context.Context, *bus.Delivery) error { return bus.DeadLetter(reason, nil) })
 		require.Error(t, handle(t.Context(), bustest.NewEvent(t, nil, orders, note{}).Delivery))
-		require.Equal(t, "_OTHER", text(r.one("process orders.placed").Attributes())["error.type"])
-		require.Equal(t, "_OTHER", text(r.one("dead_letter orders.placed").Attributes())["typedbus.dead_letter.reason"])
-		require.Equal(t, map[string]int64{"_OTHER": 1}, r.sums("typedbus.dead_letter.moved", "typedbus.dead_letter.reason"))
+		require.Equal(t, "other", text(r.one("process orders.placed").Attributes())["error.type"])
+		require.Equal(t, "other", text(r.one("dead_letter orders.placed").Attributes())["typedbus.dead_letter.reason"])
+		require.Equal(t, map[string]int64{"other": 1}, r.sums("typedbus.dead_letter.moved", "typedbus.dead_letter.reason"))
 	}
 }
 
@@ -125,7 +125,7 @@ func TestOutcomes(t *testing.T) {
 		"paused":           {func() error { return bus.Pause(time.Millisecond, boom) }, "paused", ""},
 		"permanent":        {func() error { return bus.Permanent(errorTyped{}) }, "permanently_failed", "card_declined"},
 		"dead":             {func() error { return bus.DeadLetter("poison", errorTyped{}) }, "dead_lettered", "card_declined"},
-		"dead, no words":   {func() error { return bus.DeadLetter("", nil) }, "dead_lettered", "_OTHER"},
+		"dead, no words":   {func() error { return bus.DeadLetter("", nil) }, "dead_lettered", "other"},
 		"panicked":         {func() error { panic(inError) }, "failed", "panic"},
 		"ended goroutine":  {func() error { runtime.Goexit(); return nil }, "failed", "panic"},
 		"a panic, wrapped": {func() error { return &bus.PanicError{Value: inError} }, "failed", "panic"},

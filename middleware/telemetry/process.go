@@ -12,7 +12,6 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/middleware"
-	"github.com/typedbus/typedbus/transport"
 )
 
 // Handle is a [bus.Middleware]: it makes the span "process <topic>" of each delivery, and counts and measures it. Let it be the
@@ -26,7 +25,7 @@ import (
 func (t *Telemetry) Handle(next bus.Handler) bus.Handler {
 	var latest atomic.Pointer[processMeters] // a chain is built for one subscription
 	return func(ctx context.Context, d *bus.Delivery) error {
-		if h := handlingOf(ctx); h != nil && h.d.Receipt == d.Receipt && h.d.ID == d.ID {
+		if h := handlingOf(ctx); h != nil && h.d.Same(d) {
 			return next(ctx, d)
 		}
 		m := latest.Load()
@@ -167,13 +166,5 @@ func deadLetterClass(v bus.Verdict) string {
 	if class, telling := classOf(v.Err); telling {
 		return class
 	}
-	return cmp.Or(oneWord(v.Reason), other)
-}
-
-// oneWord is a reason as labels need it. What is no word may be a text, and quote what must not be seen.
-func oneWord(reason string) string {
-	if reason != "" && (len(reason) > 64 || !transport.ValidHeaderName(reason)) {
-		return other
-	}
-	return reason
+	return cmp.Or(v.Reason, other)
 }

@@ -26,7 +26,7 @@ func (h *handling) settle(e ending, v bus.Verdict) {
 	if e.settle != opDeadLetter && !h.t.opts.SettleSpans {
 		return
 	}
-	s := &settling{t: h.t, m: h.m.settling(e.settle), of: h.m, reason: oneWord(v.Reason), began: time.Now()}
+	s := &settling{t: h.t, m: h.m.settling(e.settle), of: h.m, reason: v.Reason, began: time.Now()}
 	id := trace.WithAttributes(semconv.MessagingMessageID(h.d.ID))
 	_, s.span = h.t.tracer.Start(h.Context, s.m.name, client, s.m.attributes, id)
 	if s.reason != "" {
