@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 help: ## what there is to make
 	awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: tools ## install what the tests need (redis-server, redis-py, a C compiler) and download modules
+setup: tools ## install what the tests need (redis-server, redis-py, PostgreSQL, promtool, a C compiler) and download modules
 	go mod download
 
 tools:
