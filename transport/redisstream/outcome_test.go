@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,12 +215,13 @@ func TestServerErrorsAreNotStored(t *testing.T) {
 
 func TestOutcomesOfABrokenCall(t *testing.T) {
 	// The third answer is an error, the fifth never comes.
-	n := 0
+	var calls atomic.Int64
 	addr := fakeRedis(t, func(args []string) string {
 		if args[0] != "xadd" {
 			return old("7.0.0", true)(args)
 		}
-		switch n++; n {
+		n := int(calls.Add(1))
+		switch n {
 		case 3:
 			return "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 		case 5:
@@ -237,7 +239,7 @@ func TestOutcomesOfABrokenCall(t *testing.T) {
 	require.ErrorIs(t, err, transport.ErrNoRoom, "the first cause")
 	require.ErrorIs(t, err, transport.ErrPublishUnknown)
 
-	n = 2 // the third message of the first pipeline is refused: the second pipeline is not sent
+	calls.Store(2) // the third message of the first pipeline is refused: the second pipeline is not sent
 	err = tr.Publish(bounded(t), orders1, ms)
 	o := outcomesOf(t, err)
 	require.Equal(t, notStored, o[0])
