@@ -17,7 +17,7 @@ import (
 // An event takes about 200 bytes, and what is to be forgotten leaves memory while others come, when it is half of all: 24 hours
 // at 10 events a second are 170 to 350 MB. Give [IdempotentOptions] a shorter Keep where that is too much.
 type MemoryClaims struct {
-	seed   maphash.Seed
+	seeds  [2]maphash.Seed
 	start  time.Time
 	shards [claimShards]claimShard
 }
@@ -33,7 +33,9 @@ type claimShard struct {
 	sweepAt int // how many claims there may be before the expired are looked for
 }
 
-type claimName struct{ topic, group, key string }
+// claimName is 128 bits of hash of a claim's topic, group and key, of seeds that nobody knows: no two claims have the same, as far
+// as anybody will see, and keys take no memory.
+type claimName [2]uint64
 
 type memoryClaim struct {
 	owner string        // of a running claim
@@ -43,7 +45,7 @@ type memoryClaim struct {
 
 // NewMemoryClaims makes a store without claims. It needs no end.
 func NewMemoryClaims() *MemoryClaims {
-	return &MemoryClaims{seed: maphash.MakeSeed(), start: time.Now()}
+	return &MemoryClaims{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, start: time.Now()}
 }
 
 // Begin is as [Claims] says. It fails only if ctx has ended, as do the others.
@@ -102,9 +104,11 @@ func (m *MemoryClaims) Release(ctx context.Context, c transport.Claim) error {
 
 // lock returns the locked shard of a claim, and the time.
 func (m *MemoryClaims) lock(c transport.Claim) (*claimShard, claimName, time.Duration) {
-	s := &m.shards[maphash.String(m.seed, c.Key)%claimShards]
+	of := [3]string{c.Topic, c.Group, c.Key}
+	name := claimName{maphash.Comparable(m.seeds[0], of), maphash.Comparable(m.seeds[1], of)}
+	s := &m.shards[name[0]%claimShards]
 	s.mu.Lock()
-	return s, claimName{c.Topic, c.Group, c.Key}, time.Since(m.start)
+	return s, name, time.Since(m.start)
 }
 
 // after is now + d. The longest there is stays the longest: who keeps for ever must not forget at once.

@@ -67,9 +67,10 @@ type timeout struct {
 }
 
 func (t *timeout) handle(next bus.Handler) bus.Handler {
+	w := &lateWatch{after: t.late - t.limit}
 	return func(ctx context.Context, d *bus.Delivery) error {
-		c := &limited{Context: ctx, timeout: t, delivery: d, deadline: time.Now().Add(t.limit)}
-		c.watch = time.AfterFunc(t.late, c.reportLate)
+		c := &limited{Context: ctx, timeout: t, delivery: d, watch: w, deadline: time.Now().Add(t.limit)}
+		w.add(c)
 		defer c.end()
 		err := next(c, d)
 		if err == nil {
@@ -86,7 +87,10 @@ type limited struct {
 	*timeout
 	delivery *bus.Delivery
 	deadline time.Time
-	watch    *time.Timer
+	watch    *lateWatch
+
+	prev, next *limited // guarded by the watch, like reported
+	reported   bool
 
 	mu     sync.Mutex
 	ending context.Context // nil until asked for
@@ -132,7 +136,7 @@ func (c *limited) made() context.Context {
 
 // end is called however the handler ends.
 func (c *limited) end() {
-	if !c.watch.Stop() {
+	if c.watch.remove(c) {
 		c.log.LogAttrs(c.Context, slog.LevelWarn, "handler returned at last", c.facts()...)
 	}
 	c.mu.Lock()
