@@ -84,7 +84,7 @@ func (c Chain) applySubscribe(o *subscribeOptions) { o.use, o.errs = c.appendTo(
 func (c Chain) appendTo(mws []Middleware, errs []error, prefix string) ([]Middleware, []error) {
 	for i, mw := range c.mws {
 		if mw == nil {
-			errs = append(errs, fmt.Errorf("%sUse: middleware %d of %d is nil", prefix, i+1, len(c.mws)))
+			errs = append(errs, fmt.Errorf("%sUse: middleware %d of %d is nil: some are if they were made without what they need, as a store", prefix, i+1, len(c.mws)))
 			continue
 		}
 		mws = append(mws, mw)
