@@ -1,27 +1,22 @@
 package dlq_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/dlq"
+	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/transport/redisstream"
 )
 
-// children are what a child process of the test binary can be, by the value of TYPEDBUS_CHILD. They get the URL of a Redis and
+// children are what a child process of the test binary can be, by their name. They get the URL of a Redis and
 // report on standard output, a line each.
 var children = map[string]func(ctx context.Context, tr *redisstream.Transport) error{
 	"consume": func(ctx context.Context, tr *redisstream.Transport) error { return consuming(tr).Run(ctx) },
@@ -56,50 +51,21 @@ func runChild(run func(context.Context, *redisstream.Transport) error, url strin
 }
 
 // A child is a process of the test binary.
-type child struct {
-	cmd   *exec.Cmd
-	lines chan string // what it prints
-}
+type child struct{ *childtest.Process }
 
-func start(t *testing.T, name, url string, env ...string) *child {
+func start(t *testing.T, name, url string, env ...string) child {
 	t.Helper()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(exe)
-	cmd.Env = append(append(os.Environ(), "TYPEDBUS_CHILD="+name, "TYPEDBUS_URL="+url), env...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	c := &child{cmd: cmd, lines: make(chan string, 10000)}
-	var wg sync.WaitGroup
-	wg.Go(func() { scan(out, c.lines) })
-	t.Cleanup(func() {
-		c.kill()
-		wg.Wait()
-		cmd.Wait()
-	})
-	return c
+	return child{childtest.Start(t, name, append(env, "TYPEDBUS_URL="+url)...)}
 }
-
-func scan(r io.Reader, lines chan<- string) {
-	defer close(lines)
-	for s := bufio.NewScanner(r); s.Scan(); {
-		lines <- s.Text()
-	}
-}
-
-// kill is kill -9.
-func (c *child) kill() { c.cmd.Process.Kill() }
 
 // gone returns the last line of the process when it has ended, "" after a while.
-func (c *child) gone() <-chan string {
+func (c child) gone() <-chan string {
 	gone := make(chan string, 1)
 	go func() {
 		last := ""
 		for timeout := time.After(patience); ; {
 			select {
-			case line, ok := <-c.lines:
+			case line, ok := <-c.Lines:
 				if !ok {
 					gone <- last
 					return

@@ -64,7 +64,7 @@ func (k *killer) round(t *testing.T, round int, name string, env ...string) (kil
 				return nil
 			})
 		}
-		c.kill()
+		c.Kill()
 		<-gone
 		killed = true
 	case last := <-gone:
@@ -154,7 +154,7 @@ func TestAnEventThatKillsItsProcess(t *testing.T) {
 			}
 			return err
 		})
-		c.kill()
+		c.Kill()
 		<-gone
 		if n > 0 {
 			break

@@ -18,6 +18,7 @@ import (
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/codec"
 	"github.com/typedbus/typedbus/dlq"
+	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/memory"
@@ -25,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv("TYPEDBUS_CHILD"); name != "" {
+	if name := os.Getenv(childtest.Name); name != "" {
 		runChild(children[name], os.Getenv("TYPEDBUS_URL"))
 		return
 	}

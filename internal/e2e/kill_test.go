@@ -46,7 +46,7 @@ func TestTheEventOfAKilledProcessIsHandledByAnother(t *testing.T) {
 	other.await(t, "done order-2 1 0")
 	<-time.After(2 * lease)
 
-	victim.kill()
+	victim.Kill()
 	killed := time.Now()
 	other.await(t, "done order-1 1 1")
 	took, promised := time.Since(killed), lease+lease/4

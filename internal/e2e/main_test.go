@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"sync"
@@ -21,6 +18,7 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/codec"
+	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/redisstream"
@@ -36,7 +34,7 @@ var (
 	invoices = bus.NewTopic("invoices.issued", codec.JSON[Order]())
 )
 
-// children are what a child process of the test binary can be, by the value of TYPEDBUS_CHILD. They get the URL of a Redis and
+// children are what a child process of the test binary can be, by their name. They get the URL of a Redis and
 // report on standard output, a line each.
 var children = map[string]func(ctx context.Context, b *bus.Bus, tr *redisstream.Transport){
 	"hang":       subscribeHanging,
@@ -46,7 +44,7 @@ var children = map[string]func(ctx context.Context, b *bus.Bus, tr *redisstream.
 }
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv("TYPEDBUS_CHILD"); name != "" {
+	if name := os.Getenv(childtest.Name); name != "" {
 		runChild(children[name], os.Getenv("TYPEDBUS_URL"))
 		return
 	}
@@ -70,49 +68,20 @@ func runChild(subscribe func(context.Context, *bus.Bus, *redisstream.Transport),
 }
 
 // A child is a process of the test binary.
-type child struct {
-	cmd   *exec.Cmd
-	lines chan string // what it prints
-}
+type child struct{ *childtest.Process }
 
-func start(t *testing.T, name, url string) *child {
+func start(t *testing.T, name, url string) child {
 	t.Helper()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "TYPEDBUS_CHILD="+name, "TYPEDBUS_URL="+url)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	c := &child{cmd: cmd, lines: make(chan string, 100000)}
-	var wg sync.WaitGroup
-	wg.Go(func() { scan(out, c.lines) })
-	t.Cleanup(func() {
-		c.kill()
-		wg.Wait()
-		cmd.Wait()
-	})
-	return c
+	return child{childtest.Start(t, name, "TYPEDBUS_URL="+url)}
 }
-
-func scan(r io.Reader, lines chan<- string) {
-	defer close(lines)
-	for s := bufio.NewScanner(r); s.Scan(); {
-		lines <- s.Text()
-	}
-}
-
-func (c *child) kill()      { c.cmd.Process.Kill() }
-func (c *child) terminate() { c.cmd.Process.Signal(syscall.SIGTERM) }
 
 // await returns the next line that begins with prefix.
-func (c *child) await(t *testing.T, prefix string) string {
+func (c child) await(t *testing.T, prefix string) string {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
 		select {
-		case line, ok := <-c.lines:
+		case line, ok := <-c.Lines:
 			require.True(t, ok, "the process ended before it printed %q", prefix)
 			if strings.HasPrefix(line, prefix) {
 				return line

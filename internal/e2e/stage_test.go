@@ -61,12 +61,12 @@ func killWhileStaging(t *testing.T, name string) {
 		c := start(t, name, s.URL)
 		c.await(t, "begin")
 		<-time.After(time.Duration(rnd.IntN(20)) * time.Millisecond)
-		c.kill()
+		c.Kill()
 		require.NoError(t, orders.Publish(t.Context(), b, Order{N: load}), "something to begin with for the next")
 	}
 	last := start(t, name, s.URL)
 	nothingLeft(t, tr, "orders.placed", "billing")
-	last.terminate()
+	last.Terminate()
 
 	outputs, err := s.Client().XRange(t.Context(), "invoices.issued", "-", "+").Result()
 	require.NoError(t, err)

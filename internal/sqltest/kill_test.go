@@ -1,13 +1,11 @@
 package sqltest
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -18,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/middleware"
 	"github.com/typedbus/typedbus/middleware/sqlclaims"
@@ -46,16 +45,16 @@ func TestNoDoubleEffects(t *testing.T) {
 			defer tr.Close()
 			b := bus.New(tr, bus.Logger(silent))
 
-			consumers := [2]*child{start(t, name, source, server.URL), start(t, name, source, server.URL)}
+			consumers := [2]child{start(t, name, source, server.URL), start(t, name, source, server.URL)}
 			for n := range kills {
 				publishCopies(t, b, n*eachKill, eachKill)
 				victim := &consumers[n%2]
 				for range 1 + rand.IntN(eachKill) {
-					if !(*victim).handles(t) {
+					if !victim.handles(t) {
 						break
 					}
 				}
-				(*victim).kill()
+				victim.kill()
 				*victim = start(t, name, source, server.URL)
 			}
 			nothingLeft(t, tr)
@@ -100,59 +99,35 @@ func nothingLeft(t *testing.T, tr *redisstream.Transport) {
 	}))
 }
 
-// A child is a consumer, a process of the test binary.
-type child struct {
-	cmd   *exec.Cmd
-	lines chan string // what it prints: a line each time it handles an event
-	ended chan struct{}
-}
+// A child is a consumer, a process of the test binary. It prints a line each time it handles an event.
+type child struct{ *childtest.Process }
 
-func start(t *testing.T, name, source, redis string) *child {
+func start(t *testing.T, name, source, redis string) child {
 	t.Helper()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "TYPEDBUS_CHILD="+name, "TYPEDBUS_SOURCE="+source, "TYPEDBUS_URL="+redis)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	c := &child{cmd: cmd, lines: make(chan string, 100_000), ended: make(chan struct{})}
-	go func() {
-		defer close(c.ended)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			c.lines <- s.Text()
-		}
-		cmd.Wait()
-	}()
-	t.Cleanup(c.kill)
-	return c
+	return child{childtest.Start(t, name, "TYPEDBUS_SOURCE="+source, "TYPEDBUS_URL="+redis)}
 }
 
 // handles waits until the child handles another event; false if there is none left for it.
-func (c *child) handles(t *testing.T) bool {
+func (c child) handles(t *testing.T) bool {
 	t.Helper()
 	select {
-	case <-c.lines:
+	case _, ok := <-c.Lines:
+		require.True(t, ok, "a consumer ended by itself")
 		return true
-	case <-c.ended:
-		require.Fail(t, "a consumer ended by itself")
 	case <-time.After(5 * time.Second):
 	}
 	return false
 }
 
-func (c *child) kill() {
-	c.cmd.Process.Kill()
-	<-c.ended
+func (c child) kill() {
+	c.Kill()
+	c.Wait()
 }
 
-func (c *child) stop(t *testing.T) {
+func (c child) stop(t *testing.T) {
 	t.Helper()
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	<-c.ended
-	assert.True(t, c.cmd.ProcessState.Success(), "%v", c.cmd.ProcessState)
+	c.Terminate()
+	assert.True(t, c.Wait(), "a consumer ended with an error")
 }
 
 // runChild is a consumer. It counts tries outside the transaction, and effects in it.

@@ -14,11 +14,12 @@ import (
 	"go.uber.org/goleak"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/middleware/sqlclaims"
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv("TYPEDBUS_CHILD"); name != "" {
+	if name := os.Getenv(childtest.Name); name != "" {
 		runChild(databases[name])
 		return
 	}
