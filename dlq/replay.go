@@ -188,7 +188,11 @@ func wait(ctx context.Context, pace *rate.Limiter, n int) error {
 	if pace == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(pace.ReserveN(time.Now(), n).Delay())
+	delay := pace.ReserveN(time.Now(), n).Delay()
+	if delay <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

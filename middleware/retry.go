@@ -115,6 +115,9 @@ func (o *RetryOptions) pause(ctx context.Context, d *bus.Delivery, try int, wait
 	if ob := observerOf(ctx); ob != nil {
 		ob.Retried(ctx, d, try, wait, err)
 	}
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

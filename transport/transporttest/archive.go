@@ -190,7 +190,7 @@ var archiveClauses = []clause{
 			id := g.put(&transport.Letter{Message: messages("old")[0], Died: time.Now()}, "")
 			replayed := make(chan int, 1)
 			e.background.Go(func() {
-				<-time.After(time.Duration(i%3) * 50 * time.Microsecond) // so that either wins at times
+				pause(e.Context(), time.Duration(i%3)*50*time.Microsecond) // so that either wins at times
 				n, err := g.q.Replay(e.Context(), g.t, "g", id)
 				if err != nil {
 					e.Error(e.verdict("Replay failed: %v", err))
@@ -198,7 +198,7 @@ var archiveClauses = []clause{
 				replayed <- n
 			})
 			edited := g.race(1, func(a transport.LetterArchive) (string, error) {
-				<-time.After(time.Duration(i/3%3) * 50 * time.Microsecond)
+				pause(e.Context(), time.Duration(i/3%3)*50*time.Microsecond)
 				return a.PutLetter(e.Context(), g.t, "g", &transport.Letter{Message: messages("new")[0], Died: time.Now()}, id)
 			})
 			if n := <-replayed; n+len(edited) != 1 {

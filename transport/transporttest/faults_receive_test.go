@@ -151,7 +151,7 @@ var settleFaults = []fault{
 			err := s.Subscription.Settle(ctx, ss)
 			for _, st := range ss {
 				if st.Verdict == transport.Failed {
-					<-time.After(st.After)
+					pause(ctx, st.After)
 				}
 			}
 			return err

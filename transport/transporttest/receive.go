@@ -252,10 +252,7 @@ func (e *env) trickle(tr transport.Transport, t transport.Topic, bodies []string
 		if err := tr.Publish(e.Context(), t, messages(body)); err != nil {
 			return err
 		}
-		select {
-		case <-time.After(time.Duration(i%4) * time.Millisecond):
-		case <-e.Context().Done():
-		}
+		pause(e.Context(), time.Duration(i%4)*time.Millisecond)
 	}
 	return nil
 }
