@@ -1,0 +1,141 @@
+package contest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// window bounds what is published and not handled yet, the same for everybody: a rival whose consumer is slower than its
+// publishers is measured at the speed of its consumer, and not at how fast it makes a backlog.
+const window = 10_000
+
+// A Load says what a throughput run does.
+type Load struct {
+	Publishers int           // goroutines
+	Batch      int           // events in one call; 0 or 1 is one by one
+	For        time.Duration // how long they publish
+	Warmup     time.Duration // before that, not counted
+	NoConsumer bool          // only publish
+	Work       time.Duration // of the handler, for each event; 0 is none
+}
+
+// A Throughput is what a run has shown.
+type Throughput struct {
+	Events    int64
+	Took      time.Duration
+	PerSecond float64
+	CPU       float64 // microseconds of this process an event
+	Allocs    float64 // an event
+}
+
+// MeasureThroughput publishes for a while, waits until everything is acknowledged, and says how fast that was altogether.
+func MeasureThroughput(ctx context.Context, s Session, l Load) (Throughput, error) {
+	r := &run{Session: s, load: l}
+	if !l.NoConsumer {
+		if err := s.Consume(ctx, r.handle); err != nil {
+			return Throughput{}, fmt.Errorf("consume: %w", err)
+		}
+	}
+	if err := r.publishFor(ctx, l.Warmup); err != nil {
+		return Throughput{}, err
+	}
+	before, began, first := usageNow(), time.Now(), r.published.Load()
+	if err := r.publishFor(ctx, l.For); err != nil {
+		return Throughput{}, err
+	}
+	took, after := time.Since(began), usageNow()
+	n := r.published.Load() - first
+	return Throughput{
+		Events: n, Took: took,
+		PerSecond: float64(n) / took.Seconds(),
+		CPU:       float64((after.cpu - before.cpu).Microseconds()) / float64(n),
+		Allocs:    float64(after.allocs-before.allocs) / float64(n),
+	}, nil
+}
+
+type run struct {
+	Session
+	load      Load
+	published atomic.Int64
+	handled   atomic.Int64
+	sum       atomic.Int64
+}
+
+// handle is the work: all rivals do the same.
+func (r *run) handle(e *Event) {
+	r.sum.Add(e.Cents)
+	if r.load.Work > 0 {
+		<-time.After(r.load.Work)
+	}
+	r.handled.Add(1)
+}
+
+// publishFor publishes for d, and returns when everything is acknowledged.
+func (r *run) publishFor(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	until := time.Now().Add(d)
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for range r.load.Publishers {
+		wg.Go(func() {
+			for failed.Load() == nil && time.Now().Before(until) {
+				if err := r.publish(ctx); err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("publish: %w", *err)
+	}
+	return r.awaitSettled(ctx)
+}
+
+func (r *run) publish(ctx context.Context) error {
+	for !r.load.NoConsumer && r.published.Load()-r.handled.Load() >= window {
+		<-time.After(50 * time.Microsecond)
+	}
+	if r.load.Batch <= 1 {
+		return r.Publish(ctx, NewEvent(r.published.Add(1)))
+	}
+	es := make([]*Event, r.load.Batch)
+	last := r.published.Add(int64(len(es)))
+	for i := range es {
+		es[i] = NewEvent(last - int64(i))
+	}
+	return r.Session.(BatchPublisher).PublishAll(ctx, es)
+}
+
+// awaitSettled waits until the broker says that all is acknowledged.
+func (r *run) awaitSettled(ctx context.Context) error {
+	if r.load.NoConsumer {
+		return nil
+	}
+	for r.handled.Load() < r.published.Load() {
+		select {
+		case <-time.After(100 * time.Microsecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d events are handled: %w", r.handled.Load(), r.published.Load(), ctx.Err())
+		}
+	}
+	for {
+		n, err := r.Settled(ctx)
+		if err != nil {
+			return fmt.Errorf("settled: %w", err)
+		}
+		if n >= r.published.Load() {
+			return nil
+		}
+		select {
+		case <-time.After(200 * time.Microsecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d events are acknowledged: %w", n, r.published.Load(), ctx.Err())
+		}
+	}
+}
