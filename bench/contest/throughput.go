@@ -20,6 +20,8 @@ type Load struct {
 	Warmup     time.Duration // before that, not counted
 	NoConsumer bool          // only publish
 	Work       time.Duration // of the handler, for each event; 0 is none
+
+	ServerCPU func(context.Context) (time.Duration, error) // what the server has used; nil if there is none
 }
 
 // A Throughput is what a run has shown.
@@ -28,6 +30,7 @@ type Throughput struct {
 	Took      time.Duration
 	PerSecond float64
 	CPU       float64 // microseconds of this process an event
+	ServerCPU float64 // microseconds of the server an event
 	Allocs    float64 // an event
 }
 
@@ -42,18 +45,32 @@ func MeasureThroughput(ctx context.Context, s Session, l Load) (Throughput, erro
 	if err := r.publishFor(ctx, l.Warmup); err != nil {
 		return Throughput{}, err
 	}
-	before, began, first := usageNow(), time.Now(), r.published.Load()
+	before, err := r.usage(ctx)
+	if err != nil {
+		return Throughput{}, err
+	}
+	began, first := time.Now(), r.published.Load()
 	if err := r.publishFor(ctx, l.For); err != nil {
 		return Throughput{}, err
 	}
-	took, after := time.Since(began), usageNow()
+	took := time.Since(began)
+	after, err := r.usage(ctx)
 	n := r.published.Load() - first
 	return Throughput{
 		Events: n, Took: took,
 		PerSecond: float64(n) / took.Seconds(),
 		CPU:       float64((after.cpu - before.cpu).Microseconds()) / float64(n),
+		ServerCPU: float64((after.server - before.server).Microseconds()) / float64(n),
 		Allocs:    float64(after.allocs-before.allocs) / float64(n),
-	}, nil
+	}, err
+}
+
+func (r *run) usage(ctx context.Context) (u usage, err error) {
+	u = usageNow()
+	if r.load.ServerCPU != nil {
+		u.server, err = r.load.ServerCPU(ctx)
+	}
+	return u, err
 }
 
 type run struct {
@@ -102,12 +119,12 @@ func (r *run) publish(ctx context.Context) error {
 		<-time.After(50 * time.Microsecond)
 	}
 	if r.load.Batch <= 1 {
-		return r.Publish(ctx, NewEvent(r.published.Add(1)))
+		return r.Publish(ctx, anyEvent(r.published.Add(1)))
 	}
 	es := make([]*Event, r.load.Batch)
 	last := r.published.Add(int64(len(es)))
 	for i := range es {
-		es[i] = NewEvent(last - int64(i))
+		es[i] = anyEvent(last - int64(i))
 	}
 	return r.Session.(BatchPublisher).PublishAll(ctx, es)
 }

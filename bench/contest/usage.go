@@ -13,6 +13,7 @@ import (
 // usage is what this process has used so far.
 type usage struct {
 	cpu    time.Duration
+	server time.Duration
 	allocs uint64
 }
 
