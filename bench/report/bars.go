@@ -77,10 +77,20 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 				end = max(c.X(reach(p, v)), c.Min.X+thin)
 				r.paints[j].box(c, vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: top - b.thick + 1}, Max: vg.Point{X: end, Y: top}})
 			}
-			c.FillText(faintStyle, vg.Point{X: end + valueGap, Y: top - (b.thick-1)/2 + textLift}, value(v))
+			writeValue(c, vg.Point{X: end + valueGap, Y: top - (b.thick-1)/2 + textLift}, value(v))
 			top -= b.thick
 		}
 	}
+}
+
+// writeValue puts paper under the text, so that no line of the grid crosses it.
+func writeValue(c draw.Canvas, at vg.Point, txt string) {
+	half := faintStyle.Height(txt) / 2
+	c.SetColor(paper)
+	c.Fill(vg.Rectangle{
+		Min: vg.Point{X: at.X - 2, Y: at.Y - half}, Max: vg.Point{X: at.X + faintStyle.Width(txt) + 2, Y: at.Y + half},
+	}.Path())
+	c.FillText(faintStyle, at, txt)
 }
 
 // GlyphBoxes keep space for the values at the right.

@@ -65,7 +65,7 @@ func (r *Results) throughput() *sheet {
 			look = ours
 		case isCeiling(rival):
 			look = ceiling
-			subtitle = "published, handled and acknowledged; longer is better; dashed: go-redis by hand, the ceiling"
+			subtitle = "published, handled and acknowledged; longer is better; dashed: go-redis by hand"
 		}
 		b.rows = append(b.rows, row{rival, []float64{v}, []paint{look}})
 	}

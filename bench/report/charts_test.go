@@ -105,16 +105,17 @@ func TestCharts(t *testing.T) {
 		shapes int // one a value, one a key
 		texts  []string
 	}{
-		"throughput.svg": {6, []string{"Events a second, end to end", "typedbus-batch-bytes", "604,000", "raw", "712,000", "watermill", "14,200"}},
+		"throughput.svg": {6, []string{"Events a second, end to end", "typedbus-batch-bytes", "604,000", "raw", "712,000", "14,200"}},
 		"latency.svg":    {10 + 2, []string{"typedbus-json", "143", "410", "asynq", "1,490", "11,200", "10k"}},
-		"payload.svg":    {15 + 3, []string{"Events a second by size of the body", "body in bytes", "1.05M", "watermill", "events/s; logarithmic scale"}},
+		"payload.svg":    {15 + 3, []string{"Events a second by size of the body", "body in bytes", "1.05M", "events/s; logarithmic scale"}},
 		"publishers.svg": {10 + 2, []string{"1", "4", "16", "64", "256", "AutoPipeline", "events/s", "300k"}},
 		"topics.svg":     {4 + 1, []string{"typedbus", "1k", "200k"}},
 		"codec.svg":      {6 + 2, []string{"json", "msgpack", "protobuf", "501,000", "one by one"}},
 	} {
 		require.Contains(t, got, name)
 		assert.Equal(t, want.shapes, got[name].shapes(), name)
-		caption := "2026-11-23, medians of 5 rounds, Redis 7.0.15, Go 1.26.1, linux/amd64, 2 cores, Intel(R) Xeon(R) Processor @ 2.90GHz"
+		caption := "2026-11-23, medians of 5 rounds, Redis 7.0.15, Go 1.26.1, linux/amd64, 2 cores, " +
+			"Intel(R) Xeon(R) Processor @ 2.90GHz"
 		assert.Subset(t, got[name].texts(), append(want.texts, caption), name)
 	}
 	assert.Len(t, got, 6)
@@ -135,7 +136,8 @@ func TestChartsAreTheSameTwice(t *testing.T) {
 }
 
 func TestChartsOfNothing(t *testing.T) {
-	assert.Empty(t, charts(t, &report.Results{Sweeps: []report.Sweep{{Name: "none"}, {Name: "empty", Lines: []report.Line{{Name: "x"}}}}}))
+	sweeps := []report.Sweep{{Name: "none"}, {Name: "empty", Lines: []report.Line{{Name: "x"}}}}
+	assert.Empty(t, charts(t, &report.Results{Sweeps: sweeps}))
 }
 
 func TestChartsOfOddFigures(t *testing.T) {
@@ -157,7 +159,8 @@ func TestChartsOfOddFigures(t *testing.T) {
 		},
 		Machine: report.Machine{CPU: strings.Repeat("long ", 50), Quick: true, Date: "2026-11-23"},
 	}
-	r.Sweeps[1].Title, r.Sweeps[1].YName, r.Sweeps[1].XName = strings.Repeat("Events a second ", 9), strings.Repeat("events a second ", 14), "x"
+	r.Sweeps[1].XName = "x"
+	r.Sweeps[1].Title, r.Sweeps[1].YName = strings.Repeat("Events a second ", 9), strings.Repeat("events a second ", 14)
 	got := charts(t, r)
 	assert.Len(t, got, 7)
 	assert.Equal(t, 4, got["throughput.svg"].shapes(), "what is 0 has a shape, too")

@@ -4,7 +4,7 @@ package report
 // Results are what a run has measured.
 type Results struct {
 	Ratios  map[string]float64    `json:"ratios"`  // by the name of the goal: the median of the rounds
-	Figures map[string]float64    `json:"figures"` // absolute ones, by "<rival>.<what>_<unit>": medians, true on this machine at that hour only
+	Figures map[string]float64    `json:"figures"` // medians by "<rival>.<what>_<unit>", true on this machine at that hour only
 	Spread  map[string][2]float64 `json:"spread"`  // the smallest and the largest of the rounds, by the name of the goal
 	Sweeps  []Sweep               `json:"sweeps"`
 	Machine Machine               `json:"machine"`
