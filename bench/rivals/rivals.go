@@ -16,6 +16,10 @@ func All() []contest.Rival {
 		typedBusInMemory(),
 		rawBatches(),
 		rawSingle(),
+		watermill(),
+		asynqTasks(),
+		natsFile(),
+		goChannel(),
 	}
 }
 
