@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,16 +21,10 @@ const (
 )
 
 // addPut completes m with what those fields say.
-func addPut(m *transport.Message, values map[string]any) {
-	if v := text(values[fieldPutID]); v != "" {
-		m.ID = v
-	}
-	if v := text(values[fieldPutKey]); v != "" {
-		m.Key = v
-	}
-	if v := text(values[fieldPutContentType]); v != "" {
-		m.ContentType = v
-	}
+func addPut(m *transport.Message, fs fields) {
+	m.ID = cmp.Or(fs.get(fieldPutID), m.ID)
+	m.Key = cmp.Or(fs.get(fieldPutKey), m.Key)
+	m.ContentType = cmp.Or(fs.get(fieldPutContentType), m.ContentType)
 }
 
 // Letter implements [transport.LetterArchive]: XRANGE of one entry.

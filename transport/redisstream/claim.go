@@ -37,7 +37,7 @@ func (s *subscription) claim(ctx context.Context, limit int) error {
 	r.claimAt = time.Now().Add(jittered(claimTick(s.lease)))
 	order := []source{r.scan.first, fromTopic + fromRetry - r.scan.first}
 	var reply any
-	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+	err := s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
 		reply, err = scriptClaim.run(ctx, c, []string{s.keys.of(order[0]), s.keys.of(order[1])}, s.group.Name, s.consumer,
 			max(s.lease.Milliseconds(), 1), min(limit, scriptBatch), r.scan.cursor[order[0]], r.scan.cursor[order[1]])
 		return err
@@ -94,7 +94,7 @@ func (s *subscription) adoptFrom(ctx context.Context, src source) error {
 	for {
 		var page []redis.XPendingExt
 		var reply any
-		err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+		err := s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
 			page, err = c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.keys.of(src), Group: s.group.Name,
 				Start: from, End: "+", Count: scriptBatch, Consumer: s.consumer}).Result()
 			if args := s.stranded(src, page); err == nil && len(args) > 2 {
@@ -117,7 +117,7 @@ func (s *subscription) adoptFrom(ctx context.Context, src source) error {
 func (s *subscription) stranded(src source, page []redis.XPendingExt) []any {
 	args := []any{s.group.Name, s.consumer}
 	for _, p := range page {
-		if e := (entry{src: src, id: p.ID}); !s.held.knows(e.key()) {
+		if !s.held.knows(entryKey(src, p.ID)) {
 			args = append(args, p.ID)
 		}
 	}
@@ -128,7 +128,7 @@ func (s *subscription) takeAdopted(src source, reply any) {
 	var live []entry
 	var deleted []any
 	for _, e := range scriptEntries(src, reply) {
-		if e.values == nil {
+		if e.fields == nil {
 			deleted = append(deleted, e.id)
 		} else {
 			live = append(live, e)

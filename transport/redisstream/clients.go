@@ -89,7 +89,7 @@ func readOptions(o *redis.Options) *redis.Options {
 	c := cloneOptions(o)
 	c.PoolSize = 1
 	c.PoolTimeout = 5 * time.Second
-	c.ReadTimeout = blockFor + readMargin
+	c.ReadTimeout = idleBlock + readMargin        // contexts bound each call; see subscription.do
 	c.ConnMaxLifetime, c.ConnMaxIdleTime = -1, -1 // replaced when it breaks, never while it is idle
 	return c
 }

@@ -10,7 +10,7 @@ import (
 // a content type that is there and empty is none.
 func TestEmptyContentType(t *testing.T) {
 	mp := Mapping{Data: "d", ContentType: "ct", DefaultContentType: "application/json"}
-	m, err := mp.parse("s", "1-0", map[string]any{"d": "x", "ct": ""})
+	m, err := parsed(&mp, "s", "1-0", map[string]any{"d": "x", "ct": ""})
 	require.NoError(t, err)
 	assert.Equal(t, "application/json", m.ContentType)
 }

@@ -1,13 +1,6 @@
 package redisstream
 
-import (
-	"strconv"
-	"strings"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/typedbus/typedbus/transport"
-)
+import "strconv"
 
 // The bookkeeping that entries of a retry stream and dead letters have besides the fields of their message.
 const (
@@ -42,10 +35,11 @@ type entry struct {
 	src    source
 	id     string
 	count  int64
-	values map[string]any // nil if the entry has been deleted
+	fields fields
 }
 
-func (e *entry) key() string { return string(e.src) + e.id }
+// entryKey names an entry among those of both streams.
+func entryKey(src source, id string) string { return string(src) + id }
 
 // bookkeeping is what an entry of a retry stream says besides its message.
 type bookkeeping struct {
@@ -57,105 +51,41 @@ type bookkeeping struct {
 
 // bookkeeping is believed on the retry stream alone: anybody may write to the topic's.
 func (e *entry) bookkeeping() bookkeeping {
-	b := bookkeeping{attempt: 1, origin: e.id}
 	if e.src == fromRetry {
-		b = readBookkeeping(e.id, e.values)
+		return readBookkeeping(e.id, e.fields)
 	}
-	b.redelivered += int(max(e.count-1, 0))
-	return b
+	return bookkeeping{attempt: 1, origin: e.id}
 }
 
-func readBookkeeping(id string, values map[string]any) bookkeeping {
+func readBookkeeping(id string, fs fields) bookkeeping {
 	b := bookkeeping{
-		attempt: counted(values[fieldAttempt], 1), redelivered: counted(values[fieldRedelivered], 0), replays: counted(values[fieldReplays], 0),
+		attempt: counted(fs.get(fieldAttempt), 1), redelivered: counted(fs.get(fieldRedelivered), 0), replays: counted(fs.get(fieldReplays), 0),
 		origin: id,
 	}
-	if o := text(values[fieldOrigin]); o != "" {
+	if o := fs.get(fieldOrigin); o != "" {
 		b.origin = o
 	}
 	return b
 }
 
 // counted reads a count; none is what a missing or broken one means.
-func counted(v any, none int) int {
-	if n, err := strconv.Atoi(text(v)); err == nil && n >= 0 {
+func counted(s string, none int) int {
+	if n, err := strconv.Atoi(s); err == nil && n >= 0 {
 		return n
 	}
 	return none
-}
-
-// delivery makes a delivery of an entry. Time, and the id of a message that has none, come from the entry in the topic's
-// stream, so that they are the same in each delivery.
-func (s *subscription) delivery(e *entry, receipt string) *transport.Delivery {
-	b := e.bookkeeping()
-	m, malformed := s.mapping.parse(s.keys.stream, b.origin, e.values)
-	if e.src == fromRetry {
-		addPut(m, e.values)
-	}
-	return &transport.Delivery{
-		Message: m, Topic: s.topic.Name, Group: s.group.Name,
-		Attempt: b.attempt, Redelivered: b.redelivered, Replays: b.replays, Receipt: receipt, Malformed: malformed,
-	}
-}
-
-// entries reads the reply of XREADGROUP.
-func (s *subscription) entries(streams []redis.XStream) []entry {
-	var es []entry
-	for _, st := range streams {
-		src := fromTopic
-		if st.Stream == s.keys.retry {
-			src = fromRetry
-		}
-		for _, m := range st.Messages {
-			es = append(es, entry{src: src, id: m.ID, count: 1, values: src.unpacked(m.Values)})
-		}
-	}
-	return es
-}
-
-// unpacked is an entry's fields. Only those of the retry stream can be packed; anybody may write to the topic's.
-func (src source) unpacked(values map[string]any) map[string]any {
-	if src == fromRetry {
-		unpack(values)
-	}
-	return values
-}
-
-// unpack puts packed fields (scripts/lib.lua, short) in their place.
-func unpack(values map[string]any) {
-	packed, ok := values[fieldFields].(string)
-	if !ok {
-		return
-	}
-	delete(values, fieldFields)
-	var field, value string
-	for packed != "" {
-		if field, packed, ok = cutPacked(packed); !ok {
-			return
-		}
-		if value, packed, ok = cutPacked(packed); !ok {
-			return
-		}
-		values[field] = value
-	}
-}
-
-// cutPacked cuts off one <length>:<bytes>.
-func cutPacked(s string) (first, rest string, ok bool) {
-	length, rest, _ := strings.Cut(s, ":")
-	n, err := strconv.Atoi(length)
-	if err != nil || n < 0 || n > len(rest) {
-		return "", "", false
-	}
-	return rest[:n], rest[n:], true
 }
 
 // scriptEntries reads the entries that the scripts claim and adopt return.
 func scriptEntries(src source, reply any) []entry {
 	var es []entry
 	for _, v := range list(reply) {
-		e := list(v)
-		es = append(es, entry{src: src, id: text(at(e, 0)), count: number(at(e, 1)), values: src.unpacked(fields(at(e, 2)))})
+		l := list(v)
+		e := entry{src: src, id: text(at(l, 0)), count: number(at(l, 1)), fields: fieldsOf(at(l, 2))}
+		if src == fromRetry && e.fields != nil {
+			e.fields = e.fields.unpacked()
+		}
+		es = append(es, e)
 	}
 	return es
 }

@@ -11,8 +11,16 @@ import (
 
 // held is a lease: an entry that is pending for this consumer.
 type held struct {
-	entry
-	*transport.Delivery
+	transport.Delivery // what Receive returns
+	message            transport.Message
+
+	key   string // entryKey
+	src   source
+	id    string
+	count int64 // how often it was delivered
+	book  bookkeeping
+	kept  kept // its fields, for when they are gone from the stream
+
 	since    time.Time // when the server last said, or is known to have thought, that it is ours
 	handed   bool      // Receive has returned it; until then it waits in the reader
 	settling int       // settlements under way: that it is not ours any more may be their doing
@@ -33,20 +41,27 @@ type heldSet struct {
 func (hs *heldSet) init() { hs.byKey = map[string]*held{} }
 
 // hold adds entries and returns those that were not held. A claim also brings what is held, when renewing was late: it goes on
-// with the delivery count it has now, or, if its lease had run out, is lost and comes again.
+// with the delivery count it has now, or, if its lease had run out, is lost and comes again. The Receive that runs calls it.
 func (s *subscription) hold(es []entry) (fresh []*held) {
 	now := time.Now()
+	fresh = make([]*held, len(es))
+	for i := range es {
+		fresh[i] = s.holdable(&es[i], now)
+	}
 	hs := &s.held
 	hs.mu.Lock()
 	var lost []*transport.Delivery
-	for _, e := range es {
-		h := hs.byKey[e.key()]
+	n := 0
+	for _, f := range fresh {
+		h := hs.byKey[f.key]
 		if h != nil && elapsed(h.since, now) < s.lease {
-			h.count, h.since = e.count, now
+			h.count, h.since = f.count, now
 			continue
 		}
 		lost = hs.drop(lost, h)
-		fresh = append(fresh, s.holdOne(e, now))
+		hs.byKey[f.key] = f
+		fresh[n] = f
+		n++
 	}
 	if len(hs.byKey) > 0 && !hs.keeping {
 		hs.keeping = true
@@ -54,16 +69,54 @@ func (s *subscription) hold(es []entry) (fresh []*held) {
 	}
 	hs.mu.Unlock()
 	s.tellLost(lost)
-	return fresh
+	return fresh[:n]
 }
 
-// holdOne adds an entry. The lock is taken.
-func (s *subscription) holdOne(e entry, now time.Time) *held {
+// holdable makes a lease of an entry, with copies of all that is in it: an entry is part of a large answer.
+func (s *subscription) holdable(e *entry, now time.Time) *held {
 	s.held.serial++
-	h := &held{entry: e, since: now, Delivery: s.delivery(&e, e.key()+"."+strconv.FormatUint(s.held.serial, 36))}
-	s.held.byKey[e.key()] = h
+	var serial [13]byte
+	number := strconv.AppendUint(serial[:0], s.held.serial, 36)
+	keyLen := 1 + len(e.id)
+	receiptLen := keyLen + 1 + len(number)
+
+	var b strings.Builder
+	b.Grow(receiptLen + keptSize(e.fields))
+	b.WriteByte(byte(e.src))
+	b.WriteString(e.id)
+	b.WriteByte('.')
+	b.Write(number)
+	keep(&b, e.fields)
+	copied := b.String()
+
+	h := &held{key: copied[:keyLen], src: e.src, id: copied[1:keyLen], count: e.count, kept: kept(copied[receiptLen:]), since: now}
+	s.describe(h, copied[:receiptLen], e.fields != nil)
 	return h
 }
+
+// describe makes the delivery of h. Time, and the id of a message that has none, come from the entry in the topic's stream, so that
+// they are the same in each delivery.
+func (s *subscription) describe(h *held, receipt string, live bool) {
+	var fs fields
+	if live {
+		fs = h.kept.appendTo(s.reader.scratch[:0])
+		s.reader.scratch = fs
+	}
+	e := entry{src: h.src, id: h.id, fields: fs}
+	h.book = e.bookkeeping()
+	malformed := s.mapping.parse(&h.message, s.keys.stream, h.book.origin, fs)
+	if h.src == fromRetry {
+		addPut(&h.message, fs)
+	}
+	h.Delivery = transport.Delivery{
+		Message: &h.message, Topic: s.topic.Name, Group: s.group.Name,
+		Attempt: h.book.attempt, Redelivered: h.redelivered(), Replays: h.book.replays, Receipt: receipt, Malformed: malformed,
+	}
+	clear(fs)
+}
+
+// redelivered counts the deliveries without an outcome, before this one.
+func (h *held) redelivered() int { return h.book.redelivered + int(max(h.count-1, 0)) }
 
 // idleKeeper returns true, and that the keeper has ended, if nothing is held.
 func (hs *heldSet) idleKeeper() (idle bool, still <-chan struct{}) {
@@ -76,7 +129,7 @@ func (hs *heldSet) idleKeeper() (idle bool, still <-chan struct{}) {
 }
 
 // holds says whether h is held still.
-func (hs *heldSet) holds(h *held) bool { return hs.byKey[h.key()] == h }
+func (hs *heldSet) holds(h *held) bool { return hs.byKey[h.key] == h }
 
 // byReceipt returns what a receipt is for, nil if that is not held any more. The lock is taken.
 func (hs *heldSet) byReceipt(receipt string) *held {
@@ -98,7 +151,18 @@ func (hs *heldSet) end(h *held) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.holds(h) {
-		delete(hs.byKey, h.key())
+		delete(hs.byKey, h.key)
+	}
+}
+
+// endAll takes out what was acknowledged, under one lock.
+func (hs *heldSet) endAll(es []*ending) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for _, e := range es {
+		if e.ended && e.held != nil && hs.holds(e.held) {
+			delete(hs.byKey, e.held.key)
+		}
 	}
 }
 
@@ -106,11 +170,14 @@ func (hs *heldSet) end(h *held) {
 func (hs *heldSet) hand(hold []*held) []*transport.Delivery {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	var ds []*transport.Delivery
+	if len(hold) == 0 {
+		return nil
+	}
+	ds := make([]*transport.Delivery, 0, len(hold))
 	for _, h := range hold {
 		if hs.holds(h) {
 			h.handed = true
-			ds = append(ds, h.Delivery)
+			ds = append(ds, &h.Delivery)
 		}
 	}
 	return ds
@@ -132,10 +199,10 @@ func (hs *heldSet) drop(lost []*transport.Delivery, h *held) []*transport.Delive
 	if h == nil || !hs.holds(h) {
 		return lost
 	}
-	delete(hs.byKey, h.key())
+	delete(hs.byKey, h.key)
 	hs.lost.add(h.Receipt)
 	if h.handed {
-		lost = append(lost, h.Delivery)
+		lost = append(lost, &h.Delivery)
 	}
 	return lost
 }

@@ -44,23 +44,24 @@ func pageStart(after string) (start string, ok bool) {
 
 // letter reads a dead letter. What it lacks stays empty: the letter of a malformed entry is malformed too.
 func letter(mp *Mapping, stream string, e redis.XMessage) *transport.Letter {
-	unpack(e.Values)
-	b := readBookkeeping(e.ID, e.Values)
-	m, _ := mp.parse(stream, b.origin, e.Values)
-	addPut(m, e.Values)
-	return &transport.Letter{
-		Message: m, LetterID: e.ID, Died: died(e),
-		Reason: text(e.Values[fieldReason]), Error: text(e.Values[fieldError]), Consumer: text(e.Values[fieldConsumer]),
+	fs := fieldsIn(e.Values)
+	b := readBookkeeping(e.ID, fs)
+	l := &transport.Letter{
+		Message: &transport.Message{}, LetterID: e.ID, Died: died(e.ID, fs),
+		Reason: fs.get(fieldReason), Error: fs.get(fieldError), Consumer: fs.get(fieldConsumer),
 		Attempt: b.attempt, Redelivered: b.redelivered, Replays: b.replays,
 	}
+	_ = mp.parse(l.Message, stream, b.origin, fs)
+	addPut(l.Message, fs)
+	return l
 }
 
 // died is when a group gave up: when the entry was made, or, if it was put, what it says.
-func died(e redis.XMessage) time.Time {
-	if ms, err := strconv.ParseInt(text(e.Values[fieldDied]), 10, 64); err == nil {
+func died(id string, fs fields) time.Time {
+	if ms, err := strconv.ParseInt(fs.get(fieldDied), 10, 64); err == nil {
 		return time.UnixMilli(ms)
 	}
-	return entryTime(e.ID)
+	return entryTime(id)
 }
 
 // isLetterID says whether a letter could have the id, written as it is. Redis takes more: a time alone, for all entries of it, and

@@ -76,9 +76,12 @@ func (l *link) shut() {
 // errNoLink marks that no connection could be had: nothing was sent.
 var errNoLink = errors.New("cannot connect")
 
-// do runs f on the connection. When ctx or the subscription ends, a blocked read of f is ended too: go-redis does not do
-// that by itself (redis/go-redis#2556).
-func (s *subscription) do(ctx context.Context, f func(ctx context.Context, c *readConn) error) error {
+// answerWithin is how long what does not block waits for an answer.
+const answerWithin = blockFor + readMargin
+
+// do runs f on the connection, for the given time at most. When ctx or the subscription ends, a blocked read of f is ended too:
+// go-redis does not do that by itself (redis/go-redis#2556).
+func (s *subscription) do(ctx context.Context, within time.Duration, f func(ctx context.Context, c *readConn) error) error {
 	c, err := s.connect(ctx)
 	if err != nil {
 		s.reader.troubled(time.Now())
@@ -86,7 +89,9 @@ func (s *subscription) do(ctx context.Context, f func(ctx context.Context, c *re
 	}
 	began := time.Now()
 	stop := s.interruptible(ctx, c)
-	err = f(context.WithoutCancel(ctx), c)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	err = f(limited, c)
+	cancel()
 	stop()
 	if err == nil || isAnswer(err) {
 		s.answered(began)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,6 +24,8 @@ type reader struct {
 	adoptAt []time.Time   // when to look for what a lost answer brought
 	claimAt time.Time     // when to look for what dead consumers hold
 	scan    scan          // claim.go
+	reply   readReply     // what the read under way brought
+	scratch fields        // used again for each entry
 	gapped  bool          // there was no read since lookForGaps
 	empty   int           // reads in a row that brought nothing
 	waits   time.Duration // how long the call under way may wait for an answer without anything being wrong
@@ -110,23 +113,25 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	block := s.blockTime(time.Now())
 	s.reader.waits = block
 	defer func() { s.reader.waits = 0 }()
-	var streams []redis.XStream
-	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, block+readMargin)
-		defer cancel()
-		streams, err = c.XReadGroup(ctx, &redis.XReadGroupArgs{Group: s.group.Name, Consumer: s.consumer,
-			Streams: []string{s.keys.stream, s.keys.retry, ">", ">"}, Count: int64(limit), Block: block}).Result()
-		return err
+	cmd := redis.NewRawCmd(ctx, "xreadgroup", "group", s.group.Name, s.consumer, "count", limit, "block", block.Milliseconds(),
+		"streams", s.keys.stream, s.keys.retry, ">", ">")
+	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) error {
+		if err := c.Process(ctx, once{cmd}); err != nil {
+			return err
+		}
+		reply := cmd.Val() // ours alone, and never changed
+		return s.reader.reply.parse(unsafe.String(unsafe.SliceData(reply), len(reply)), s.keys.retry)
 	})
-	if errors.Is(err, redis.Nil) {
-		s.reader.empty++
-		return nil
-	}
+	defer s.reader.reply.forget()
 	if err != nil {
 		return err
 	}
+	if len(s.reader.reply.entries) == 0 {
+		s.reader.empty++
+		return nil
+	}
 	s.reader.empty, s.reader.gapped = 0, false
-	s.take(s.entries(streams))
+	s.take(s.reader.reply.entries)
 	return nil
 }
 

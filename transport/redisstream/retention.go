@@ -176,7 +176,7 @@ func (t *Transport) reap(ctx context.Context, subs []*subscription) {
 // follows one.
 func (s *subscription) lookForGaps(ctx context.Context) error {
 	var reply any
-	err := s.do(ctx, func(ctx context.Context, c *readConn) (err error) {
+	err := s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
 		reply, err = scriptGaps.run(ctx, c, []string{s.keys.stream, s.keys.cursor}, s.group.Name)
 		return err
 	})

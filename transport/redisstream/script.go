@@ -133,16 +133,3 @@ func at(l []any, i int) any {
 	}
 	return nil
 }
-
-// fields reads a flat list of fields and values; nil stays nil.
-func fields(v any) map[string]any {
-	l, ok := v.([]any)
-	if !ok {
-		return nil
-	}
-	m := make(map[string]any, len(l)/2)
-	for i := 0; i+1 < len(l); i += 2 {
-		m[text(l[i])] = l[i+1]
-	}
-	return m
-}

@@ -71,6 +71,7 @@ type ending struct {
 	given bool // the entry is gone from the stream: send its fields
 	gone  bool // and was so when the lease was renewed, so that it is pending for nobody
 	tries int  // without an answer
+	ended bool // acknowledged; see heldSet.endAll
 	err   error
 }
 
@@ -79,20 +80,21 @@ func (e *ending) plain() bool { return e.Verdict == transport.Done && len(e.Stag
 
 // begin looks up what is to be settled. What is settled already is passed over, what cannot be settled gets its error.
 func (s *subscription) begin(ss []transport.Settlement, errs []error) []*ending {
-	staged := make([][]stagedWrite, len(ss))
+	all := make([]ending, len(ss))
 	for i := range ss {
-		if staged[i], errs[i] = s.check(&ss[i]); errs[i] != nil && !errors.Is(errs[i], transport.ErrClosed) {
+		all[i].index, all[i].Settlement = i, &ss[i]
+		if all[i].staged, errs[i] = s.check(&ss[i]); errs[i] != nil && !errors.Is(errs[i], transport.ErrClosed) {
 			errs[i] = fmt.Errorf("%w: %w", transport.ErrRefused, errs[i])
 		}
 	}
 	es := make([]*ending, 0, len(ss))
 	s.held.mu.Lock()
 	defer s.held.mu.Unlock()
-	for i := range ss {
+	for i := range all {
 		if errs[i] != nil {
 			continue
 		}
-		e := &ending{index: i, Settlement: &ss[i], staged: staged[i]}
+		e := &all[i]
 		switch h := s.held.byReceipt(ss[i].Receipt); {
 		case h != nil:
 			e.of(h)
@@ -149,6 +151,7 @@ func (s *subscription) finish(ctx context.Context, c redis.UniversalClient, es [
 				e.err = context.Cause(ctx)
 			}
 		}
+		s.held.endAll(todo)
 		todo = again
 	}
 	s.held.mu.Lock()
@@ -162,18 +165,14 @@ func (s *subscription) finish(ctx context.Context, c redis.UniversalClient, es [
 
 // send makes one round trip.
 func (s *subscription) send(ctx context.Context, pipe redis.Pipeliner, es []*ending) {
-	acks := map[source][]*ending{}
 	for _, e := range es {
-		if e.plain() {
-			acks[e.src] = append(acks[e.src], e)
-			continue
+		if !e.plain() {
+			e.cmd = scriptSettle.command(ctx, e.full, s.endingKeys(e), s.endingArgs(e)...)
+			_ = pipe.Process(ctx, once{e.cmd})
 		}
-		e.cmd = scriptSettle.command(ctx, e.full, s.endingKeys(e), s.endingArgs(e)...)
-		_ = pipe.Process(ctx, once{e.cmd})
 	}
-	for src, es := range acks {
-		s.ack(ctx, pipe, src, es)
-	}
+	s.ack(ctx, pipe, fromTopic, es)
+	s.ack(ctx, pipe, fromRetry, es)
 	if _, err := pipe.Exec(ctx); err != nil {
 		for _, e := range es {
 			if e.cmd.Err() == nil && !hasAnswer(e.cmd) { // a refused connection leaves commands without an error
@@ -183,21 +182,28 @@ func (s *subscription) send(ctx context.Context, pipe redis.Pipeliner, es []*end
 	}
 }
 
-// ack acknowledges all of es with one command, and deletes them from the retry stream with another.
+// ack acknowledges the plain ones of es that src has with one command, and deletes them from the retry stream with another.
 func (s *subscription) ack(ctx context.Context, pipe redis.Pipeliner, src source, es []*ending) {
 	key := s.keys.of(src)
-	ack, del := []any{"xack", key, s.group.Name}, []any{"xdel", key}
+	args := append(make([]any, 0, 3+len(es)), "xack", key, s.group.Name)
 	for _, e := range es {
-		ack, del = append(ack, e.id), append(del, e.id)
+		if e.plain() && e.src == src {
+			args = append(args, &e.id) // a pointer in an interface costs no allocation
+		}
 	}
-	cmd := redis.NewCmd(ctx, ack...)
+	if len(args) == 3 {
+		return
+	}
+	cmd := redis.NewCmd(ctx, args...)
 	_ = pipe.Process(ctx, once{cmd})
 	if src == fromRetry {
-		cmd = redis.NewCmd(ctx, del...) // the last of the two says whether both were done
+		cmd = redis.NewCmd(ctx, append([]any{"xdel", key}, args[3:]...)...) // the last of the two says whether both were done
 		_ = pipe.Process(ctx, once{cmd})
 	}
 	for _, e := range es {
-		e.cmd = cmd
+		if e.plain() && e.src == src {
+			e.cmd = cmd
+		}
 	}
 }
 
@@ -212,7 +218,7 @@ func (s *subscription) conclude(e *ending) (again bool) {
 	}
 	switch {
 	case err == nil && e.plain():
-		s.succeeded(e)
+		e.err, e.ended = nil, true
 		return false
 	case err == nil:
 		return s.concludeScript(e, number(e.cmd.Val()))
@@ -301,7 +307,7 @@ func (s *subscription) release(ctx context.Context) error {
 	s.held.mu.Lock()
 	var es []*ending
 	for _, h := range s.held.byKey {
-		e := &ending{index: len(es), Settlement: &transport.Settlement{Delivery: h.Delivery, Verdict: transport.Deferred}}
+		e := &ending{index: len(es), Settlement: &transport.Settlement{Delivery: &h.Delivery, Verdict: transport.Deferred}}
 		e.of(h)
 		es = append(es, e)
 	}

@@ -17,7 +17,7 @@ func (s *subscription) endingKeys(e *ending) []string {
 		keys = append(keys, w.keys...)
 	}
 	if e.gone {
-		keys = append(keys, s.keys.mark(s.consumer, e.held.key()))
+		keys = append(keys, s.keys.mark(s.consumer, e.held.key))
 	}
 	return keys
 }
@@ -52,9 +52,10 @@ func (s *subscription) endingArgs(e *ending) []any {
 	own := s.ownFields(e)
 	args = append(append(args, len(own)), own...)
 	if e.given {
-		args = append(args, len(e.held.values)*2)
-		for field, value := range e.held.values {
-			args = append(args, field, value)
+		fs := e.held.kept.appendTo(nil)
+		args = append(args, len(fs)*2)
+		for _, f := range fs {
+			args = append(args, f.name, f.value)
 		}
 	} else {
 		args = append(args, -1)
@@ -90,11 +91,11 @@ func (s *subscription) ownFields(e *ending) []any {
 	if e.Verdict == transport.Done {
 		return nil
 	}
-	b := e.held.bookkeeping()
+	b := e.held.book
 	if e.Verdict == transport.Failed {
 		b.attempt++
 	}
-	own := []any{fieldAttempt, b.attempt, fieldRedelivered, b.redelivered, fieldOrigin, b.origin}
+	own := []any{fieldAttempt, b.attempt, fieldRedelivered, e.held.redelivered(), fieldOrigin, b.origin}
 	if b.replays > 0 {
 		own = append(own, fieldReplays, b.replays)
 	}

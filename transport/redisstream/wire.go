@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -92,37 +93,47 @@ func (mp *Mapping) constants(m *transport.Message) iter.Seq2[string, string] {
 
 var errNoFields = errors.New("the entry was deleted")
 
-// parse reads an entry. The message is never nil and always has an id, made from the position where the entry has none, so
-// that redis-cli can publish by hand. The error says what is missing.
-func (mp *Mapping) parse(stream, entryID string, values map[string]any) (*transport.Message, error) {
-	m := &transport.Message{ID: stream + "/" + entryID, ContentType: mp.DefaultContentType, Time: entryTime(entryID)}
-	if values == nil {
-		return m, errNoFields
-	}
+// parse reads an entry into m. m has an id afterwards, made from the position where the entry has none, so that redis-cli can
+// publish by hand. The error says what is missing.
+func (mp *Mapping) parse(m *transport.Message, stream, entryID string, fs fields) error {
+	m.ContentType, m.Time = mp.DefaultContentType, entryTime(entryID)
 	hasData := false
-	for field, v := range values {
-		s, _ := v.(string)
-		switch {
-		case field == mp.Data:
-			m.Body, hasData = []byte(s), true
-		case mp.ID != "" && field == mp.ID:
-			if s != "" {
-				m.ID = s
-			}
-		case mp.Key != "" && field == mp.Key:
-			m.Key = s
-		case mp.ContentType != "" && field == mp.ContentType:
-			if s != "" {
-				m.ContentType = s
-			}
-		case strings.HasPrefix(field, ownPrefix): // bookkeeping, or a forgery of it
-		case strings.HasPrefix(field, mp.HeaderPrefix) && transport.ValidHeaderName(field[len(mp.HeaderPrefix):]):
-			m.Headers = append(m.Headers, transport.Header{Name: field[len(mp.HeaderPrefix):], Value: s})
+	for i := range fs {
+		if f := &fs[i]; f.name == mp.Data {
+			m.Body, hasData = []byte(f.value), true
+		} else {
+			mp.parsePart(m, f, len(fs)-i)
 		}
 	}
-	slices.SortFunc(m.Headers, func(a, b transport.Header) int { return strings.Compare(a.Name, b.Name) })
-	if !hasData {
-		return m, fmt.Errorf("redisstream: entry %s of %s has no field %q", entryID, stream, mp.Data)
+	if m.ID == "" {
+		m.ID = stream + "/" + entryID
 	}
-	return m, nil
+	if len(m.Headers) > 1 {
+		slices.SortFunc(m.Headers, func(a, b transport.Header) int { return strings.Compare(a.Name, b.Name) })
+	}
+	switch {
+	case fs == nil:
+		return errNoFields
+	case !hasData:
+		return fmt.Errorf("redisstream: entry %s of %s has no field %q", entryID, stream, mp.Data)
+	}
+	return nil
+}
+
+// parsePart reads a field that is not the body. There are at most left headers.
+func (mp *Mapping) parsePart(m *transport.Message, f *field, left int) {
+	switch {
+	case mp.ID != "" && f.name == mp.ID:
+		m.ID = f.value
+	case mp.Key != "" && f.name == mp.Key:
+		m.Key = f.value
+	case mp.ContentType != "" && f.name == mp.ContentType:
+		m.ContentType = cmp.Or(f.value, m.ContentType)
+	case strings.HasPrefix(f.name, ownPrefix): // bookkeeping, or a forgery of it
+	case strings.HasPrefix(f.name, mp.HeaderPrefix) && transport.ValidHeaderName(f.name[len(mp.HeaderPrefix):]):
+		if m.Headers == nil {
+			m.Headers = make(transport.Headers, 0, left)
+		}
+		m.Headers = append(m.Headers, transport.Header{Name: f.name[len(mp.HeaderPrefix):], Value: f.value})
+	}
 }

@@ -20,6 +20,16 @@ func values(args []any) map[string]any {
 	return m
 }
 
+// parsed reads an entry; nil is one that was deleted.
+func parsed(mp *Mapping, stream, id string, values map[string]any) (*transport.Message, error) {
+	var fs fields
+	if values != nil {
+		fs = fieldsIn(values)
+	}
+	m := new(transport.Message)
+	return m, mp.parse(m, stream, id, fs)
+}
+
 func str(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -65,7 +75,7 @@ func TestEntriesRoundTrip(t *testing.T) {
 				if mp.accepts(m) != nil {
 					t.Skip("refused")
 				}
-				got, err := mp.parse("s", "5-1", values(mp.appendFields(nil, m)))
+				got, err := parsed(mp, "s", "5-1", values(mp.appendFields(nil, m)))
 				require.NoError(t, err)
 				m.Time = entryTime("5-1")
 				if len(m.Headers) == 0 {
@@ -139,21 +149,21 @@ func TestMappingCheck(t *testing.T) {
 }
 
 func TestParseForeignAndBrokenEntries(t *testing.T) {
-	mp := Mapping{Data: "payload", DefaultContentType: "application/json"}
-	m, err := mp.parse("events", "1526919030474-55", map[string]any{"event_type": "order.placed", "payload": "{}", "bad name": "x", "typedbus.attempt": "9"})
+	mp := &Mapping{Data: "payload", DefaultContentType: "application/json"}
+	m, err := parsed(mp, "events", "1526919030474-55", map[string]any{"event_type": "order.placed", "payload": "{}", "bad name": "x", "typedbus.attempt": "9"})
 	require.NoError(t, err)
 	require.Equal(t, &transport.Message{
 		ID: "events/1526919030474-55", ContentType: "application/json", Body: []byte("{}"), Time: entryTime("1526919030474-55"),
 		Headers: transport.Headers{{Name: "event_type", Value: "order.placed"}},
 	}, m)
 
-	m, err = native.parse("events", "1-1", map[string]any{"x": "y"})
+	m, err = parsed(&native, "events", "1-1", map[string]any{"x": "y"})
 	require.ErrorContains(t, err, `entry 1-1 of events has no field "data"`)
 	require.Equal(t, "events/1-1", m.ID)
-	m, err = native.parse("events", "1-1", nil)
+	m, err = parsed(&native, "events", "1-1", nil)
 	require.ErrorIs(t, err, errNoFields)
 	require.Equal(t, "events/1-1", m.ID)
-	m, _ = native.parse("events", "1-1", map[string]any{"id": "", "data": ""})
+	m, _ = parsed(&native, "events", "1-1", map[string]any{"id": "", "data": ""})
 	require.Equal(t, "events/1-1", m.ID, "an empty id is none")
 }
 
@@ -163,7 +173,7 @@ func FuzzParseEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id, f1, v1, f2, v2, f3, v3 string) {
 		fields := map[string]any{f1: v1, f2: v2, f3: v3}
 		for _, mp := range []*Mapping{&native, &foreign, {Data: "data"}} {
-			m, err := mp.parse("stream", id, fields)
+			m, err := parsed(mp, "stream", id, fields)
 			require.NotNil(t, m)
 			require.NotEmpty(t, m.ID)
 			if _, has := fields[mp.Data]; has != (err == nil) {
@@ -177,7 +187,7 @@ func FuzzParseEntry(f *testing.F) {
 				seen[h.Name] = true
 			}
 			if err == nil && mp.accepts(m) == nil {
-				again, err := mp.parse("stream", id, values(mp.appendFields(nil, m)))
+				again, err := parsed(mp, "stream", id, values(mp.appendFields(nil, m)))
 				require.NoError(t, err)
 				require.Equal(t, m.Headers, again.Headers)
 				require.Equal(t, string(m.Body), string(again.Body))

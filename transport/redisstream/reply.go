@@ -1,0 +1,153 @@
+package redisstream
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// go-redis makes a map of each entry and boxes each value, which was most of what receiving cost. So the answer to XREADGROUP is
+// read here, from the bytes that go-redis hands over as they came: RESP2, or RESP3, in which the streams are a map.
+// https://redis.io/docs/latest/develop/reference/protocol-spec/
+
+var errReply = errors.New("redisstream: the server's answer to XREADGROUP is none")
+
+// A replyError is an error that the server answered.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// RedisError marks it as one, for go-redis.
+func (replyError) RedisError() {}
+
+// A respReader reads values one after the other. The first error stays; what is read after it is empty.
+type respReader struct {
+	rest string
+	err  error
+}
+
+// line is the next line without its end, "" after an error.
+func (r *respReader) line() string {
+	line, rest, ok := strings.Cut(r.rest, "\r\n")
+	if !ok || line == "" {
+		r.fail()
+		return ""
+	}
+	r.rest = rest
+	return line
+}
+
+func (r *respReader) fail() {
+	if r.err == nil {
+		r.err = errReply
+	}
+	r.rest = ""
+}
+
+// list begins an array or a map and returns how many values, or pairs of them, follow; -1 for null.
+func (r *respReader) list() int {
+	line := r.line()
+	if line == "" {
+		return -1
+	}
+	n, err := strconv.Atoi(line[1:])
+	switch {
+	case line[0] == '-':
+		r.err, r.rest = replyError(line[1:]), ""
+	case line[0] == '!':
+		if message := r.bytes(n, err); r.err == nil {
+			r.err, r.rest = replyError(message), ""
+		}
+	case line[0] == '_':
+	case (line[0] == '*' || line[0] == '%') && err == nil && n >= -1 && n <= len(r.rest):
+		return n
+	case line == "$-1":
+	default:
+		r.fail()
+	}
+	return -1
+}
+
+// text is a string.
+func (r *respReader) text() string {
+	line := r.line()
+	if line == "" {
+		return ""
+	}
+	switch line[0] {
+	case '$':
+		return r.bytes(strconv.Atoi(line[1:]))
+	case '+':
+		return line[1:]
+	}
+	r.fail()
+	return ""
+}
+
+func (r *respReader) bytes(n int, err error) string {
+	if err != nil || n < 0 || n+2 > len(r.rest) || r.rest[n:n+2] != "\r\n" {
+		r.fail()
+		return ""
+	}
+	s := r.rest[:n]
+	r.rest = r.rest[n+2:]
+	return s
+}
+
+// A readReply is what a read has brought. Its entries are parts of the reply: they are good until forget.
+type readReply struct {
+	entries []entry
+	fields  fields // of all entries; used again
+}
+
+// parse reads the answer to XREADGROUP on a topic's stream and the retry stream of the group. Null has no entries.
+func (rr *readReply) parse(reply, retry string) error {
+	r := respReader{rest: reply}
+	inPairs := strings.HasPrefix(reply, "*")
+	for n := r.list(); n > 0 && r.err == nil; n-- {
+		if inPairs && r.list() != 2 {
+			r.fail()
+		}
+		src := fromTopic
+		if r.text() == retry {
+			src = fromRetry
+		}
+		rr.parseEntries(&r, src)
+	}
+	return r.err
+}
+
+func (rr *readReply) parseEntries(r *respReader, src source) {
+	for n := r.list(); n > 0 && r.err == nil; n-- {
+		if r.list() != 2 {
+			r.fail()
+		}
+		e := entry{src: src, id: r.text(), count: 1}
+		if e.fields = rr.parseFields(r); src == fromRetry && e.fields != nil {
+			e.fields = e.fields.unpacked()
+		}
+		rr.entries = append(rr.entries, e)
+	}
+}
+
+func (rr *readReply) parseFields(r *respReader) fields {
+	n := r.list()
+	if n < 0 {
+		return nil
+	}
+	if n == 0 {
+		return fields{} // it has none, but is there
+	}
+	from := len(rr.fields)
+	for ; n > 0 && r.err == nil; n -= 2 {
+		rr.fields = append(rr.fields, field{r.text(), r.text()})
+	}
+	return rr.fields[from:len(rr.fields):len(rr.fields)].distinct()
+}
+
+// forget lets go of the reply.
+func (rr *readReply) forget() {
+	clear(rr.entries)
+	clear(rr.fields)
+	rr.entries, rr.fields = rr.entries[:0], rr.fields[:0]
+}

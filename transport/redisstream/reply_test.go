@@ -1,0 +1,164 @@
+package redisstream
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/typedbus/typedbus/internal/redistest"
+)
+
+// replyOf is what a server would answer. nil fields are those of a deleted entry.
+func replyOf(asMap bool, streams map[string][]entry) string {
+	var b strings.Builder
+	begin := "*"
+	if asMap {
+		begin = "%"
+	}
+	fmt.Fprintf(&b, "%s%d\r\n", begin, len(streams))
+	for _, name := range []string{"orders", "retry"} {
+		es, ok := streams[name]
+		if !ok {
+			continue
+		}
+		if !asMap {
+			b.WriteString("*2\r\n")
+		}
+		fmt.Fprintf(&b, "%s*%d\r\n", bulk(name), len(es))
+		for _, e := range es {
+			b.WriteString("*2\r\n" + bulk(e.id))
+			if e.fields == nil {
+				b.WriteString("*-1\r\n")
+				continue
+			}
+			fmt.Fprintf(&b, "*%d\r\n", 2*len(e.fields))
+			for _, f := range e.fields {
+				b.WriteString(bulk(f.name) + bulk(f.value))
+			}
+		}
+	}
+	return b.String()
+}
+
+var anyFields = rapid.Custom(func(t *rapid.T) fields {
+	names := rapid.SliceOfNDistinct(anyText, 0, 40, rapid.ID).Draw(t, "names")
+	fs := fields{}
+	for _, name := range names {
+		if name != fieldFields {
+			fs = append(fs, field{name, anyText.Draw(t, "value")})
+		}
+	}
+	return fs
+})
+
+func TestRepliesAreRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := map[string][]entry{}
+		var all []entry
+		for name, src := range map[string]source{"orders": fromTopic, "retry": fromRetry} {
+			for i := range rapid.IntRange(0, 5).Draw(t, name) {
+				e := entry{src: src, id: fmt.Sprintf("%d-0", i+1), count: 1, fields: anyFields.Draw(t, "fields")}
+				if rapid.IntRange(0, 9).Draw(t, "deleted") == 0 {
+					e.fields = nil
+				}
+				want[name] = append(want[name], e)
+			}
+		}
+		all = append(append(all, want["orders"]...), want["retry"]...)
+		var rr readReply
+		for range 2 { // the second uses again what the first has left
+			require.NoError(t, rr.parse(replyOf(rapid.Bool().Draw(t, "map"), want), "retry"))
+			require.Equal(t, len(all), len(rr.entries))
+			for i, e := range rr.entries {
+				require.Equal(t, all[i], e)
+			}
+			rr.forget()
+		}
+	})
+}
+
+func TestOtherReplies(t *testing.T) {
+	var rr readReply
+	for _, null := range []string{"*-1\r\n", "_\r\n", "$-1\r\n", "*0\r\n", "%0\r\n"} {
+		require.NoError(t, rr.parse(null, "retry"), null)
+		require.Empty(t, rr.entries)
+	}
+	for reply, want := range map[string]string{
+		"-NOGROUP No such key\r\n":                       "NOGROUP No such key",
+		"!21\r\nSYNTAX invalid syntax\r\n":               "SYNTAX invalid syntax",
+		"-UNBLOCKED the stream key no longer exists\r\n": "UNBLOCKED the stream key no longer exists",
+	} {
+		err := rr.parse(reply, "retry")
+		require.EqualError(t, err, want)
+		assert.True(t, isAnswer(err), "the server said so: %v", err)
+	}
+	assert.True(t, isGroupGone(rr.parse("-NOGROUP x\r\n", "retry")))
+	assert.True(t, breaksLink(rr.parse("-READONLY You can't write\r\n", "retry")))
+	assert.True(t, breaksLink(rr.parse("-MOVED 3999 127.0.0.1:6381\r\n", "retry")))
+	assert.True(t, redis.IsPermissionError(rr.parse("-NOPERM this user has no permissions\r\n", "retry")))
+	assert.True(t, redis.IsLoadingError(rr.parse("-LOADING Redis is loading\r\n", "retry")))
+	for _, broken := range []string{"", "x", "*1\r\n", "*1\r\n*1\r\n", "*1\r\n*2\r\n$9\r\norders\r\n", "*1\r\n*2\r\n$6\r\norders\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$-1\r\n"} {
+		require.ErrorIs(t, rr.parse(broken, "retry"), errReply, "%q", broken)
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	f.Add(replyOf(false, map[string][]entry{"orders": {{id: "1-0", fields: fields{{"id", "1"}, {"data", "x"}}}}, "retry": {{id: "2-0"}}}))
+	f.Add(replyOf(true, map[string][]entry{"retry": {{id: "2-0", fields: fields{{fieldFields, "1:a1:b"}, {"data", "x"}, {"data", "y"}}}}}))
+	f.Add("-ERR x\r\n")
+	f.Add("*1000000000\r\n*2\r\n")
+	f.Fuzz(func(t *testing.T, reply string) {
+		var rr readReply
+		_ = rr.parse(reply, "retry")
+		for _, e := range rr.entries {
+			for i, f := range e.fields {
+				require.False(t, hasName(e.fields[i+1:], f.name), "a name occurs once")
+			}
+		}
+	})
+}
+
+// TestRepliesOfAServer: in both protocols what is read is what go-redis reads.
+func TestRepliesOfAServer(t *testing.T) {
+	s := redistest.Start(t)
+	ctx := t.Context()
+	for _, protocol := range []int{2, 3} {
+		c := redis.NewClient(&redis.Options{Addr: s.Addr, Protocol: protocol})
+		defer c.Close()
+		require.NoError(t, c.FlushAll(ctx).Err())
+		for _, stream := range []string{"orders", "retry"} {
+			require.NoError(t, c.XGroupCreateMkStream(ctx, stream, "g", "0").Err())
+			for i := range 3 {
+				require.NoError(t, c.XAdd(ctx, &redis.XAddArgs{Stream: stream, Values: []any{"id", i, "data", strings.Repeat("\r\n", i), "a", 1, "a", 2}}).Err())
+			}
+		}
+		cmd := redis.NewRawCmd(ctx, "xreadgroup", "group", "g", "c", "count", 10, "streams", "orders", "retry", ">", ">")
+		require.NoError(t, c.Process(ctx, cmd))
+		var rr readReply
+		require.NoError(t, rr.parse(string(cmd.Val()), "retry"))
+		require.Equal(t, 6, len(rr.entries))
+		for i, e := range rr.entries {
+			assert.Equal(t, source("mmmrrr"[i]), e.src)
+			assert.Equal(t, fields{{"id", fmt.Sprint(i % 3)}, {"data", strings.Repeat("\r\n", i%3)}, {"a", "2"}}, e.fields)
+		}
+	}
+}
+
+func TestKeptFieldsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fs := anyFields.Draw(t, "fields")
+		if rapid.Bool().Draw(t, "long") {
+			fs = append(fs, field{"long", strings.Repeat("x", rapid.SampledFrom([]int{127, 128, 16383, 16384, 3 << 20}).Draw(t, "length"))})
+		}
+		var b strings.Builder
+		keep(&b, fs)
+		require.LessOrEqual(t, b.Len(), keptSize(fs))
+		require.True(t, slices.Equal(fs, kept(b.String()).appendTo(nil)))
+	})
+}
