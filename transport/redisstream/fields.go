@@ -1,7 +1,7 @@
 package redisstream
 
 import (
-		"strconv"
+	"strconv"
 	"strings"
 )
 

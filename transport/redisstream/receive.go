@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -113,25 +112,25 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	block := s.blockTime(time.Now())
 	s.reader.waits = block
 	defer func() { s.reader.waits = 0 }()
-	cmd := redis.NewRawCmd(ctx, "xreadgroup", "group", s.group.Name, s.consumer, "count", limit, "block", block.Milliseconds(),
+	reply := &s.reader.reply
+	defer reply.forget()
+	cmd := redis.NewRawWriteToCmd(ctx, &reply.buffer, "xreadgroup", "group", s.group.Name, s.consumer, "count", limit, "block", block.Milliseconds(),
 		"streams", s.keys.stream, s.keys.retry, ">", ">")
 	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) error {
 		if err := c.Process(ctx, once{cmd}); err != nil {
 			return err
 		}
-		reply := cmd.Val() // ours alone, and never changed
-		return s.reader.reply.parse(unsafe.String(unsafe.SliceData(reply), len(reply)), s.keys.retry)
+		return reply.parse(reply.text(), s.keys.retry)
 	})
-	defer s.reader.reply.forget()
 	if err != nil {
 		return err
 	}
-	if len(s.reader.reply.entries) == 0 {
+	if len(reply.entries) == 0 {
 		s.reader.empty++
 		return nil
 	}
 	s.reader.empty, s.reader.gapped = 0, false
-	s.take(s.reader.reply.entries)
+	s.take(reply.entries)
 	return nil
 }
 

@@ -2,12 +2,15 @@ package redisstream
 
 import (
 	"errors"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // go-redis makes a map of each entry and boxes each value, which was most of what receiving cost. So the answer to XREADGROUP is
-// read here, from the bytes that go-redis hands over as they came: RESP2, or RESP3, in which the streams are a map.
+// read here, from the bytes that go-redis writes as they came: RESP2, or RESP3, in which the streams are a map.
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 var errReply = errors.New("redisstream: the server's answer to XREADGROUP is none")
@@ -53,10 +56,10 @@ func (r *respReader) list() int {
 	n, err := strconv.Atoi(line[1:])
 	switch {
 	case line[0] == '-':
-		r.err, r.rest = replyError(line[1:]), ""
+		r.err, r.rest = replyError(strings.Clone(line[1:])), ""
 	case line[0] == '!':
 		if message := r.bytes(n, err); r.err == nil {
-			r.err, r.rest = replyError(message), ""
+			r.err, r.rest = replyError(strings.Clone(message)), ""
 		}
 	case line[0] == '_':
 	case (line[0] == '*' || line[0] == '%') && err == nil && n >= -1 && n <= len(r.rest):
@@ -94,11 +97,41 @@ func (r *respReader) bytes(n int, err error) string {
 	return s
 }
 
-// A readReply is what a read has brought. Its entries are parts of the reply: they are good until forget.
+// A replyBuffer is where go-redis writes an answer. It is used again for each.
+type replyBuffer []byte
+
+func (b *replyBuffer) Write(p []byte) (int, error) {
+	*b = append(*b, p...)
+	return len(p), nil
+}
+
+// ReadFrom is how go-redis copies a string, of as many bytes as its reader is limited to.
+func (b *replyBuffer) ReadFrom(r io.Reader) (int64, error) {
+	l, ok := r.(*io.LimitedReader)
+	if !ok {
+		p, err := io.ReadAll(r)
+		*b = append(*b, p...)
+		return int64(len(p)), err
+	}
+	from := len(*b)
+	*b = slices.Grow(*b, int(l.N))[:from+int(l.N)]
+	n, err := io.ReadFull(l.R, (*b)[from:])
+	l.N -= int64(n)
+	*b = (*b)[:from+n]
+	return int64(n), err
+}
+
+// maxKeptReply is how large a buffer is kept for the next answer.
+const maxKeptReply = 1 << 20
+
+// A readReply is what a read has brought. Its entries are parts of the buffer: they are good until forget.
 type readReply struct {
+	buffer  replyBuffer
 	entries []entry
 	fields  fields // of all entries; used again
 }
+
+func (rr *readReply) text() string { return unsafe.String(unsafe.SliceData(rr.buffer), len(rr.buffer)) }
 
 // parse reads the answer to XREADGROUP on a topic's stream and the retry stream of the group. Null has no entries.
 func (rr *readReply) parse(reply, retry string) error {
@@ -149,5 +182,8 @@ func (rr *readReply) parseFields(r *respReader) fields {
 func (rr *readReply) forget() {
 	clear(rr.entries)
 	clear(rr.fields)
-	rr.entries, rr.fields = rr.entries[:0], rr.fields[:0]
+	rr.entries, rr.fields, rr.buffer = rr.entries[:0], rr.fields[:0], rr.buffer[:0]
+	if cap(rr.buffer) > maxKeptReply {
+		rr.buffer = nil
+	}
 }
