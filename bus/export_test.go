@@ -1,6 +1,9 @@
 package bus
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // Leftovers tells what the engine of a drained subscription still counts; "" if nothing, as it should be.
 func Leftovers[T any](sub *Subscriber[T]) string {
@@ -15,4 +18,10 @@ func Leftovers[T any](sub *Subscriber[T]) string {
 		}
 	}
 	return ""
+}
+
+// HandlerContext makes the context of a handler.
+func HandlerContext(root context.Context) (ctx context.Context, end func(cause error), returned func()) {
+	c := &handlerContext{Context: root}
+	return c, c.end, c.handlerReturned
 }

@@ -148,12 +148,13 @@ const taskChunk = 16
 
 func (s *subscription) enqueue(ds []*transport.Delivery) {
 	for chunk := range slices.Chunk(ds, taskChunk) {
-		tasks := make([]task, len(chunk))
+		tasks, ctxs := make([]task, len(chunk)), make([]handlerContext, len(chunk)) // a context that is kept does not keep the bodies
 		for i, d := range chunk {
 			t := &tasks[i]
 			t.Delivery = Delivery{Delivery: d, stage: &t.stage, task: t}
 			t.stage.sender = s.bus.stage
-			t.s = s
+			t.s, t.ctx = s, &ctxs[i]
+			t.ctx.Context = s.handling
 			t.lost = slices.Contains(s.intake.lost, d.Receipt)
 			s.intake.queue = append(s.intake.queue, t)
 		}

@@ -215,9 +215,7 @@ func (s *subscription) leaseLost(d *transport.Delivery) {
 	for t := range s.slots.running {
 		if t.Receipt == d.Receipt {
 			t.lost = true
-			if t.cancel != nil {
-				t.cancel(ErrLeaseLost)
-			}
+			t.ctx.end(ErrLeaseLost)
 		}
 	}
 	for _, t := range s.intake.queue {

@@ -16,9 +16,9 @@ type task struct {
 	Delivery // what the handler gets
 	stage    stage
 	s        *subscription
+	ctx      *handlerContext
 
 	// Guarded by the subscription's lock.
-	cancel   context.CancelCauseFunc // set while the handler runs
 	began    time.Time
 	parked   bool // waits in a batch and takes no slot
 	lost     bool // another consumer has it
@@ -89,36 +89,29 @@ func (s *subscription) leaveSlot() {
 
 // handle runs the chain for one task, whatever the handler does: return, panic, or end its goroutine.
 func (s *subscription) handle(t *task) {
-	ctx, cancel := context.WithCancelCause(s.handling)
-	s.mu.Lock()
-	t.cancel = cancel
-	if t.lost {
-		cancel(ErrLeaseLost)
-	}
-	s.mu.Unlock()
 	t.limit()
 	err := errGoexit
 	defer func() {
 		t.limited()
-		s.finish(t, ctx, err)
-		cancel(nil)
+		s.finish(t, err)
+		t.ctx.handlerReturned()
 		if err == errGoexit {
 			s.leaveWorker() // the goroutine is ending, and the worker with it
 		}
 	}()
-	err = s.call(ctx, t)
+	err = s.call(t)
 }
 
 var errGoexit = errors.New("bus: the handler ended its goroutine (runtime.Goexit, or a FailNow of a test)")
 
 // call turns a panic into an error.
-func (s *subscription) call(ctx context.Context, t *task) (err error) {
+func (s *subscription) call(t *task) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	return s.handler(ctx, &t.Delivery)
+	return s.handler(t.ctx, &t.Delivery)
 }
 
 // A PanicError is a handler's panic.
@@ -146,7 +139,7 @@ func (t *task) limit() {
 		return
 	}
 	lease := transport.Group{Lease: s.opts.lease}.LeaseOrDefault()
-	first := time.AfterFunc(d, func() { t.cancel(fmt.Errorf("bus: MaxProcessing of %v is over: %w", d, context.DeadlineExceeded)) })
+	first := time.AfterFunc(d, func() { t.ctx.end(fmt.Errorf("bus: MaxProcessing of %v is over: %w", d, context.DeadlineExceeded)) })
 	second := time.AfterFunc(d+lease, func() { s.abandon(t) })
 	t.limited = func() { first.Stop(); second.Stop() }
 }
@@ -172,9 +165,9 @@ func (s *subscription) abandon(t *task) {
 }
 
 // finish turns what the handler returned into a settlement.
-func (s *subscription) finish(t *task, ctx context.Context, err error) {
+func (s *subscription) finish(t *task, err error) {
 	staged := t.stage.close()
-	o := s.outcome(t, t.cause(ctx), err)
+	o := s.outcome(t, t.cause(t.ctx), err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.slots.running, t)
