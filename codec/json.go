@@ -7,6 +7,10 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 const jsonType = "application/json"
@@ -21,54 +25,66 @@ const jsonType = "application/json"
 // Append fails with [*EncodeError] for NaN, infinities, channels, functions, complex numbers, values that contain
 // themselves, and whenever a Marshal method fails. Decode fails with [*DecodeError] or [*ContentTypeError]. The codec
 // may be used concurrently.
-func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+func JSON[T any]() Codec[T] { return jsonCodec[T]{plainJSON(reflect.TypeFor[T]())} }
 
-type jsonCodec[T any] struct{}
+type jsonCodec[T any] struct{ plain plainness }
 
 func (jsonCodec[T]) ContentType() string { return jsonType }
 
-func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
+// likeV1 has the coming encoding/json, which decodes in half the time and with a third of the allocations, keep to the rules of the
+// present one. It is used for types for which it does. What it refuses the present one is asked about: it has the last word, and
+// says why in the errors people know.
+var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
+
+func (c jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
+	if !c.plain.encode {
+		return appendLikeV1(dst, &v)
+	}
 	w := jsonWriters.Get().(*jsonWriter)
 	w.out = dst
-	err := w.enc.Encode(&v) // its address, or methods with a pointer receiver are not found
+	err := jsonv2.MarshalWrite(w, &v, likeV1) // its address, or methods with a pointer receiver are not found
 	out := w.out
 	w.out = nil
 	jsonWriters.Put(w) // not deferred: after a panic in a Marshal method the writer is not used again
 	if err != nil {
-		return dst, jsonEncodeError(reflect.TypeFor[T](), err)
+		return appendLikeV1(dst, &v)
 	}
-	return out[:len(out)-1], nil // Encode ends with a newline
+	return out, nil
 }
 
-func (jsonCodec[T]) Decode(contentType string, body []byte) (T, error) {
-	var v, none T
+func appendLikeV1[T any](dst []byte, v *T) ([]byte, error) {
+	var w jsonWriter
+	enc := json.NewEncoder(&w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return dst, jsonEncodeError(reflect.TypeFor[T](), err)
+	}
+	return append(dst, w.out[:len(w.out)-1]...), nil // Encode ends with a newline
+}
+
+func (c jsonCodec[T]) Decode(contentType string, body []byte) (T, error) {
+	var v, again, none T
 	if err := Accept(contentType, jsonType); err != nil {
 		return none, err
 	}
-	if err := json.Unmarshal(body, &v); err != nil {
+	if c.plain.decode && jsonv2.Unmarshal(body, &v, likeV1) == nil {
+		return v, nil
+	}
+	if err := json.Unmarshal(body, &again); err != nil {
 		return none, jsonDecodeError(reflect.TypeFor[T](), body, err)
 	}
-	return v, nil
+	return again, nil
 }
 
-// A jsonWriter lets a json.Encoder, which writes once, copy its own pooled buffer to the end of dst. json.Marshal
-// copies it to a new slice first.
-type jsonWriter struct {
-	enc *json.Encoder
-	out []byte
-}
+// A jsonWriter writes to the end of a slice.
+type jsonWriter struct{ out []byte }
 
 func (w *jsonWriter) Write(p []byte) (int, error) {
 	w.out = append(w.out, p...)
 	return len(p), nil
 }
 
-var jsonWriters = sync.Pool{New: func() any {
-	w := new(jsonWriter)
-	w.enc = json.NewEncoder(w)
-	w.enc.SetEscapeHTML(false)
-	return w
-}}
+var jsonWriters = sync.Pool{New: func() any { return new(jsonWriter) }}
 
 func jsonEncodeError(t reflect.Type, cause error) error {
 	e := &EncodeError{ContentType: jsonType, Type: t, Cause: cause}

@@ -39,5 +39,6 @@ type Session interface {
 
 // A BatchPublisher is a [Session] that can store many events in one call.
 type BatchPublisher interface {
+	// PublishAll returns when all of es are stored.
 	PublishAll(ctx context.Context, es []*Event) error
 }

@@ -28,7 +28,7 @@ var layers = []struct{ part, may string }{
 	{"examples/internal/...", ""},
 	{"examples/...", "bus/... codec/... dlq/... middleware/... transport/... examples/internal/..."},
 	{"cmd/...", "bus/... codec/... dlq/... middleware/... transport/..."},
-	{"bench/...", "bus/... codec/... dlq/... middleware/... transport/..."},
+	{"bench/...", "bus/... codec/... dlq/... middleware/... transport/... bench/..."},
 }
 
 var arrows = rule{
@@ -97,10 +97,13 @@ var examplesAreLeaves = rule{
 	},
 }
 
-// sameProgram says whether both lie in the same examples/x, cmd/x or bench/x.
+// sameProgram says whether both lie in the same examples/x or cmd/x, or in bench.
 func sameProgram(a, b string) bool {
 	program := func(part string) string {
 		names := strings.SplitN(part, "/", 3)
+		if names[0] == "bench" {
+			return "bench"
+		}
 		return strings.Join(names[:min(2, len(names))], "/")
 	}
 	return program(a) == program(b)
@@ -114,6 +117,7 @@ func sharedByExamples(part, by string) bool {
 var homes = []struct{ module, who string }{
 	{"github.com/google/uuid", "transport"},
 	{"github.com/redis/go-redis", "transport/redisstream/... middleware/redisrate internal/redistest examples/... cmd/..."},
+	{"github.com/go-json-experiment/json", "codec"},
 	{"github.com/vmihailenco/msgpack", "codec"},
 	{"google.golang.org/protobuf", "codec/protobuf examples/..."},
 	{"github.com/sony/gobreaker", "middleware"},

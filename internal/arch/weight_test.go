@@ -17,18 +17,18 @@ var weights = []weight{
 	{"transport/memory", uuid},
 	{"transport/transporttest", uuid},
 	{"transport/redisstream", uuid + goRedis},
-	{"codec", msgpack},
-	{"codec/codectest", msgpack},
-	{"codec/protobuf", msgpack + "google.golang.org/protobuf"},
-	{"bus", uuid + msgpack},
-	{"bus/bustest", uuid + msgpack},
-	{"dlq", uuid + msgpack + xtime},
-	{"middleware", uuid + msgpack + resilience},
-	{"middleware/compress", uuid + msgpack + "github.com/klauspost/compress"},
-	{"middleware/redisrate", uuid + msgpack + resilience + goRedis + "github.com/go-redis/redis_rate/v10"},
-	{"middleware/sqlclaims", uuid + msgpack + resilience},
-	{"middleware/claimtest", uuid + msgpack + resilience},
-	{"middleware/telemetry", uuid + msgpack + resilience + otel},
+	{"codec", codecs},
+	{"codec/codectest", codecs},
+	{"codec/protobuf", codecs + "google.golang.org/protobuf"},
+	{"bus", uuid + codecs},
+	{"bus/bustest", uuid + codecs},
+	{"dlq", uuid + codecs + xtime},
+	{"middleware", uuid + codecs + resilience},
+	{"middleware/compress", uuid + codecs + "github.com/klauspost/compress"},
+	{"middleware/redisrate", uuid + codecs + resilience + goRedis + "github.com/go-redis/redis_rate/v10"},
+	{"middleware/sqlclaims", uuid + codecs + resilience},
+	{"middleware/claimtest", uuid + codecs + resilience},
+	{"middleware/telemetry", uuid + codecs + resilience + otel},
 }
 
 const (
@@ -37,7 +37,7 @@ const (
 	otel       = "go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk "
 
 	uuid    = "github.com/google/uuid "
-	msgpack = "github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
+	codecs  = "github.com/go-json-experiment/json github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
 	goRedis = "github.com/redis/go-redis/v9 github.com/cespare/xxhash/v2 go.uber.org/atomic golang.org/x/sys "
 )
 
