@@ -98,7 +98,7 @@ func (s *subscription) await(ctx context.Context, d time.Duration, ok func() boo
 func (s *subscription) noHandlers() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.slots.running) == 0
+	return s.slots.running.n == 0
 }
 
 func (s *subscription) nothingToSettle() bool {
@@ -122,7 +122,7 @@ func (s *subscription) stopSettling() {
 func (s *subscription) hungHandlers() (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for t := range s.slots.running {
+	for t := range s.slots.running.all {
 		ids = append(ids, t.ID)
 	}
 	return ids

@@ -10,7 +10,7 @@ func Leftovers[T any](sub *Subscriber[T]) string {
 	s := sub.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := []int{s.intake.held, len(s.intake.queue), s.slots.taken, len(s.slots.waiting), len(s.slots.running), s.slots.stuck,
+	left := []int{s.intake.held, len(s.intake.queue), s.slots.taken, len(s.slots.waiting), s.slots.running.n, s.slots.stuck,
 		len(s.outbox.todo), len(s.outbox.later), len(s.outbox.hooks), s.outbox.hooking}
 	for _, n := range left {
 		if n != 0 || s.pause.probe != nil {

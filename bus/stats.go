@@ -133,7 +133,7 @@ func (s *subscription) stats() SubscriptionStats {
 	paused, _ := s.pause.at(time.Now())
 	st := SubscriptionStats{
 		Topic: s.topic.Name, Group: s.group,
-		Queued: len(s.intake.queue), Running: len(s.slots.running), Paused: paused,
+		Queued: len(s.intake.queue), Running: s.slots.running.n, Paused: paused,
 		Counts: s.tally.Counts,
 	}
 	latencies := slices.Clone(s.tally.latencies[:min(s.tally.n, len(s.tally.latencies))])

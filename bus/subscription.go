@@ -66,7 +66,6 @@ func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subsc
 	s.handler = wrap(h, s.chain())
 	s.intake.room = make(chan struct{}, 1)
 	s.outbox.ready = make(chan struct{}, 1)
-	s.slots.running = make(map[*task]struct{})
 	s.slots.changed = make(chan struct{}, 1)
 	return s
 }
@@ -212,7 +211,7 @@ func (s *subscription) leaseLost(d *transport.Delivery) {
 	if !s.intake.since.IsZero() { // it may be on its way here
 		s.intake.lost = append(s.intake.lost, d.Receipt)
 	}
-	for t := range s.slots.running {
+	for t := range s.slots.running.all {
 		if t.Receipt == d.Receipt {
 			t.lost = true
 			t.ctx.end(ErrLeaseLost)

@@ -24,6 +24,8 @@ type task struct {
 	lost     bool // another consumer has it
 	finished bool // its outcome is known
 
+	prev, following *task // among those that run
+
 	hooks []settledHook
 
 	limited func() // ends the timers of MaxProcessing; who runs the handler has it
@@ -33,10 +35,43 @@ type task struct {
 type slots struct {
 	taken   int // by workers, not counting the parked
 	waiting []chan struct{}
-	running map[*task]struct{} // being handled, the parked too
-	batch   int                // the largest batch that collects here
-	stuck   int                // taken by handlers that ignore their context
-	changed chan struct{}      // tells the drain
+	running tasks         // being handled, the parked too
+	batch   int           // the largest batch that collects here
+	stuck   int           // taken by handlers that ignore their context
+	changed chan struct{} // tells the drain
+}
+
+// tasks is a set of tasks. It spares the map a write and a delete for each.
+type tasks struct {
+	head *task
+	n    int
+}
+
+func (l *tasks) add(t *task) {
+	t.following = l.head
+	if l.head != nil {
+		l.head.prev = t
+	}
+	l.head = t
+	l.n++
+}
+
+func (l *tasks) remove(t *task) {
+	if t.prev != nil {
+		t.prev.following = t.following
+	} else {
+		l.head = t.following
+	}
+	if t.following != nil {
+		t.following.prev = t.prev
+	}
+	t.prev, t.following = nil, nil
+	l.n--
+}
+
+func (l *tasks) all(yield func(*task) bool) {
+	for t := l.head; t != nil && yield(t); t = t.following {
+	}
 }
 
 // startWorkers starts as many as there is work and room for. A worker ends when the queue is empty, so an idle subscription
@@ -50,15 +85,20 @@ func (s *subscription) startWorkers() {
 
 // work is the goroutine that handles what is queued.
 func (s *subscription) work() {
-	for t := s.next(); t != nil; t = s.next() {
-		s.handle(t)
+	for t := s.first(); t != nil; {
+		t = s.handle(t)
 	}
 }
 
-// next takes a task from the queue; nil ends the worker.
-func (s *subscription) next() *task {
+func (s *subscription) first() *task {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.next(now)
+}
+
+// next takes a task from the queue; nil ends the worker. The caller has the lock.
+func (s *subscription) next(now time.Time) *task {
 	for len(s.slots.waiting) == 0 && len(s.intake.queue) > 0 && s.slots.taken <= s.opts.concurrency {
 		t := s.intake.queue[0]
 		s.intake.queue[0] = nil
@@ -68,8 +108,8 @@ func (s *subscription) next() *task {
 			s.probeEnded(t)
 			continue
 		}
-		t.began = time.Now()
-		s.slots.running[t] = struct{}{}
+		t.began = now
+		s.slots.running.add(t)
 		return t
 	}
 	s.leaveSlot()
@@ -87,19 +127,17 @@ func (s *subscription) leaveSlot() {
 	signal(s.intake.room)
 }
 
-// handle runs the chain for one task, whatever the handler does: return, panic, or end its goroutine.
-func (s *subscription) handle(t *task) {
+// handle runs the chain for one task, whatever the handler does: return, panic, or end its goroutine. It returns the next task.
+func (s *subscription) handle(t *task) (next *task) {
 	t.limit()
 	err := errGoexit
 	defer func() {
 		t.limited()
-		s.finish(t, err)
+		next = s.finish(t, err)
 		t.ctx.handlerReturned()
-		if err == errGoexit {
-			s.leaveWorker() // the goroutine is ending, and the worker with it
-		}
 	}()
 	err = s.call(t)
+	return nil
 }
 
 var errGoexit = errors.New("bus: the handler ended its goroutine (runtime.Goexit, or a FailNow of a test)")
@@ -121,14 +159,6 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("bus: the handler panicked: %v", e.Value) }
-
-// leaveWorker gives up the slot of a goroutine that ends without asking next, and starts another in its place.
-func (s *subscription) leaveWorker() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leaveSlot()
-	s.startWorkers()
-}
 
 // limit enforces MaxProcessing from now on, until limited is called.
 func (t *task) limit() {
@@ -164,15 +194,30 @@ func (s *subscription) abandon(t *task) {
 		"id", t.ID, "attempt", t.Attempt, "running", time.Since(t.began).Round(time.Millisecond))
 }
 
-// finish turns what the handler returned into a settlement.
-func (s *subscription) finish(t *task, err error) {
+// finish turns what the handler returned into a settlement, and takes the next task for the worker.
+func (s *subscription) finish(t *task, err error) (next *task) {
 	staged := t.stage.close()
 	o := s.outcome(t, t.cause(t.ctx), err)
+	if o.Verdict == transport.Done {
+		o.Stage = staged
+	}
+	now := time.Now() // one ends when the next begins
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.slots.running, t)
+	s.ended(t, o, now)
+	if err == errGoexit { // the goroutine is ending, and the worker with it
+		s.leaveSlot()
+		s.startWorkers()
+		return nil
+	}
+	return s.next(now)
+}
+
+// ended takes a task out, and its outcome to the outbox. The caller has the lock.
+func (s *subscription) ended(t *task, o outcome, now time.Time) {
+	s.slots.running.remove(t)
 	signal(s.slots.changed)
-	s.tally.handled(t, time.Now())
+	s.tally.handled(t, now)
 	if t.parked {
 		// It gave its slot away; it takes one again, one too many for the moment, and next gives it back.
 		t.parked = false
@@ -189,9 +234,6 @@ func (s *subscription) finish(t *task, err error) {
 		s.intake.held--
 		s.tellHooks(t.Delivery.Delivery, o.Verdict, ErrLeaseLost)
 		return
-	}
-	if o.Verdict == transport.Done {
-		o.Stage = staged
 	}
 	s.outbox.add(o.Settlement)
 	if probe && !o.paused {
