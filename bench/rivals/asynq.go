@@ -16,8 +16,8 @@ import (
 func asynqTasks() contest.Rival {
 	return contest.Rival{
 		Name: "asynq",
-		How: "asynq: Enqueue of one task an event, JSON, 4 servers on one queue with 16 workers each, looking for tasks every 10 ms, log level fatal, no retention; " +
-			"https://github.com/hibiken/asynq/issues/332 (servers), https://github.com/hibiken/asynq/pull/694 (interval)",
+		How: "asynq: Enqueue of one task an event, JSON, 4 servers on one queue with 16 workers each, a look for tasks every 10 ms, " +
+			"log level fatal, no retention; https://github.com/hibiken/asynq/issues/332 (servers) and /pull/694 (interval)",
 		Open: openAsynq,
 	}
 }

@@ -19,8 +19,8 @@ import (
 func goChannel() contest.Rival {
 	return contest.Rival{
 		Name: "gochannel",
-		How: "Watermill's GoChannel: not persistent, publishers' contexts preserved, Publish waits for the acknowledgement (with concurrency: a buffered channel), " +
-			"bytes made once, no logging; https://watermill.io/pubsubs/gochannel/",
+		How: "Watermill's GoChannel: not persistent, publishers' contexts preserved, Publish waits for the acknowledgement (where " +
+			"handlers run side by side: a buffered channel), bytes made once, no logging; https://watermill.io/pubsubs/gochannel/",
 		Open: func(_ context.Context, s contest.Setup) (contest.Session, error) { return newGoChannel(s), nil },
 	}
 }

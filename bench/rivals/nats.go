@@ -20,16 +20,14 @@ import (
 func natsFile() contest.Rival {
 	return contest.Rival{
 		Name: "nats-file",
-		How: "NATS JetStream embedded, connections in process, file store, default sync: PublishAsync and its future awaited, JSON, a durable pull consumer with " +
-			"explicit acks, no bound on what is unacknowledged, Consume of 100 a pull; https://github.com/nats-io/nats.go/blob/main/jetstream/README.md",
+		How: "NATS JetStream embedded, connections in process, file store, default sync: PublishAsync and its future awaited, JSON, " +
+			"a durable pull consumer with explicit acks, no bound on unacknowledged ones, Consume of 100 a pull; " +
+			"https://github.com/nats-io/nats.go/blob/main/jetstream/README.md",
 		Open: openNATS,
 	}
 }
 
-const (
-	natsStream  = "EVENTS"
-	natsSubject = "events"
-)
+const natsSubject = "events"
 
 type natsSession struct {
 	server      *server.Server
@@ -76,11 +74,19 @@ func (n *natsSession) createStream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: natsStream, Subjects: []string{natsSubject}, Storage: jetstream.FileStorage})
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{
+		Name:     "EVENTS",
+		Subjects: []string{natsSubject},
+		Storage:  jetstream.FileStorage,
+	})
 	if err != nil {
 		return err
 	}
-	n.consumer, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: group, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
+	n.consumer, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable:       group,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		MaxAckPending: -1,
+	})
 	return err
 }
 

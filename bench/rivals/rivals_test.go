@@ -57,7 +57,8 @@ func keepsTheContract(t *testing.T, r contest.Rival, s contest.Setup) {
 		assert.LessOrEqual(t, h.most, s.Concurrency, "handlers at a time")
 	}
 	// Some of Watermill's goroutines end half a second after it is closed.
-	assert.Eventually(t, func() bool { return goleak.Find(others) == nil }, 10*time.Second, 10*time.Millisecond, "Close leaves no goroutine")
+	ended := func() bool { return goleak.Find(others) == nil }
+	assert.Eventually(t, ended, 10*time.Second, 10*time.Millisecond, "Close leaves no goroutine")
 }
 
 func publish(ctx context.Context, s contest.Session) <-chan error {
