@@ -34,11 +34,15 @@ type SendMiddleware func(next Sender) Sender
 // [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
 // cannot encode, a misdeclared topic, [ErrClosed], a broker that refuses or is away.
 func (t *Topic[T]) Publish(ctx context.Context, p Publisher, v T, opts ...PublishOption) error {
-	m, err := t.message(p, v, opts)
-	if err != nil {
+	var one struct { // one allocation
+		Message
+		all [1]*Message
+	}
+	if err := t.message(&one.Message, p, v, opts); err != nil {
 		return fmt.Errorf("bus: publish %s: %w", t.Name(), err)
 	}
-	return p.Send(ctx, t.name, m)
+	one.all[0] = &one.Message
+	return p.Send(ctx, t.name, one.all[:]...)
 }
 
 // PublishAll stores vs in order in one round trip. The options hold for all of them. All are encoded before anything is
@@ -46,8 +50,14 @@ func (t *Topic[T]) Publish(ctx context.Context, p Publisher, v T, opts ...Publis
 // index, which are. No values is no error.
 func (t *Topic[T]) PublishAll(ctx context.Context, p Publisher, vs []T, opts ...PublishOption) error {
 	ms := make([]*Message, len(vs))
+	var chunk []Message
 	for i, v := range vs {
-		m, err := t.message(p, v, opts)
+		if len(chunk) == 0 {
+			chunk = make([]Message, min(messageChunk, len(vs)-i))
+		}
+		m := &chunk[0]
+		chunk = chunk[1:]
+		err := t.message(m, p, v, opts)
 		if err == nil && i == 1 && m.ID == ms[0].ID {
 			err = errors.New("the ID option gives every event the same id: publish them one by one")
 		}
@@ -62,26 +72,28 @@ func (t *Topic[T]) PublishAll(ctx context.Context, p Publisher, vs []T, opts ...
 	return p.Send(ctx, t.name, ms...)
 }
 
-func (t *Topic[T]) message(p Publisher, v T, opts []PublishOption) (*Message, error) {
+// messageChunk is how many messages share an allocation, and so stay in memory together.
+const messageChunk = 16
+
+func (t *Topic[T]) message(m *Message, p Publisher, v T, opts []PublishOption) error {
 	if err := t.declared(); err != nil {
-		return nil, err
+		return err
 	}
 	if p == nil {
-		return nil, errors.New("nil publisher: pass the bus, or the event being handled")
+		return errors.New("nil publisher: pass the bus, or the event being handled")
 	}
-	m, err := t.encode(v)
-	if err != nil {
-		return nil, err
+	if err := t.encode(m, v); err != nil {
+		return err
 	}
 	for _, opt := range opts {
 		if opt == nil {
 			continue
 		}
 		if err := opt.applyPublish(m); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // A PublishOption says more about what is published.

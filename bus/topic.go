@@ -82,19 +82,19 @@ func (t *Topic[T]) declared() error {
 }
 
 // encode makes the message of one value, before any option.
-func (t *Topic[T]) encode(v T) (*Message, error) {
+func (t *Topic[T]) encode(m *Message, v T) error {
 	body, err := t.codec.Append(nil, v)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(body) > t.maxBytes {
-		return nil, tooLarge(len(body), t.maxBytes)
+		return tooLarge(len(body), t.maxBytes)
 	}
-	m := &Message{ID: transport.NewID(), ContentType: t.codec.ContentType(), Body: body}
+	m.ID, m.ContentType, m.Body = transport.NewID(), t.codec.ContentType(), body
 	if t.key != nil {
 		m.Key = t.key(v)
 	}
-	return m, nil
+	return nil
 }
 
 func tooLarge(size, limit int) error {
