@@ -11,10 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/typedbus/typedbus/bench/contest"
-	"github.com/typedbus/typedbus/bench/rivals"
 )
 
 // Everything is measured in a process of its own, so that no rival inherits another's heap, goroutines or connections.
@@ -28,24 +25,21 @@ type spec struct {
 	Publishers, Batch int
 	NoConsumer        bool
 	For, Warmup       time.Duration
-	Work              time.Duration
-	PerSecond         int // of latency
-	Events            int // of backlog and consume
+	Work              time.Duration // of the handler
+	PerSecond         int           // of latency
+	Events            int           // of fill, drain and store
+	Settle            time.Duration // of idle: how long until nothing happens any more
 }
 
 // An outcome is what a child prints.
 type outcome struct {
 	contest.Throughput
 	Latency contest.Latency
-	Peak    int64     // bytes of resident memory
-	Rates   []float64 // of backlog: events/s, tenth by tenth
-	Raw     contest.Latency
-}
-
-// tasks are what a child can do.
-var tasks = map[string]func(context.Context, spec) (outcome, error){
-	"throughput": throughput,
-	"latency":    latency,
+	Raw     contest.Latency // of lone: that of go-redis
+	Peak    int64           // bytes of resident memory
+	Tenths  []float64       // of drain: events/s
+	Cores   float64         // of idle: cores in use, of client and server together
+	Conns   int             // of idle
 }
 
 func runChild(ctx context.Context, arg string) error {
@@ -57,17 +51,12 @@ func runChild(ctx context.Context, arg string) error {
 	if !ok {
 		return fmt.Errorf("no task %q", s.Do)
 	}
-	if path := os.Getenv("TYPEDBUS_BENCH_PROFILE"); path != "" {
-		f, err := os.Create(path)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := profile()
+	if err != nil {
+		return err
 	}
 	out, err := task(ctx, s)
+	stop()
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", s.Do, s.Rival, err)
 	}
@@ -75,8 +64,27 @@ func runChild(ctx context.Context, arg string) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// startChild starts this program again for s. The outcome is what wait returns.
-func startChild(ctx context.Context, s spec) (wait func() (outcome, error), err error) {
+// profile writes a CPU profile to where TYPEDBUS_BENCH_PROFILE says, for who wants to know where the time goes.
+func profile() (stop func(), err error) {
+	path := os.Getenv("TYPEDBUS_BENCH_PROFILE")
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return pprof.StopCPUProfile, pprof.StartCPUProfile(f)
+}
+
+// A child is this program, started again for a spec.
+type child struct {
+	spec
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+}
+
+func startChild(ctx context.Context, s spec) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -85,53 +93,20 @@ func startChild(ctx context.Context, s spec) (wait func() (outcome, error), err 
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-child", string(arg))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return func() (out outcome, err error) {
-		if err := cmd.Wait(); err != nil {
-			return out, fmt.Errorf("%s of %s: %w: %.2000s", s.Do, s.Rival, err, stderr.Bytes())
-		}
-		return out, json.Unmarshal(stdout.Bytes(), &out)
-	}, nil
+	c := &child{spec: s, cmd: exec.CommandContext(ctx, self, "-child", string(arg))}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	return c, c.cmd.Start()
 }
 
-func open(ctx context.Context, s spec) (contest.Session, error) {
-	r, ok := rivals.Named(s.Rival)
-	if !ok {
-		return nil, fmt.Errorf("no rival %q", s.Rival)
+func (c *child) wait() (out outcome, err error) {
+	if err := c.cmd.Wait(); err != nil {
+		return out, fmt.Errorf("%s of %s: %w: %.2000s", c.Do, c.Rival, err, c.stderr.Bytes())
 	}
-	return r.Open(ctx, s.Setup)
+	return out, json.Unmarshal(c.stdout.Bytes(), &out)
 }
 
-func throughput(ctx context.Context, s spec) (out outcome, err error) {
-	session, err := open(ctx, s)
-	if err != nil {
-		return out, err
-	}
-	watch := redis.NewClient(&redis.Options{Addr: s.Setup.Redis})
-	defer watch.Close()
-	out.Throughput, err = contest.MeasureThroughput(ctx, session, contest.Load{
-		Publishers: s.Publishers, Batch: s.Batch, NoConsumer: s.NoConsumer, For: s.For, Warmup: s.Warmup, Work: s.Work,
-		ServerCPU: func(ctx context.Context) (time.Duration, error) { return serverCPU(ctx, watch) },
-	})
-	if err != nil {
-		return out, err
-	}
-	return out, session.Close()
-}
-
-func latency(ctx context.Context, s spec) (out outcome, err error) {
-	session, err := open(ctx, s)
-	if err != nil {
-		return out, err
-	}
-	if out.Latency, err = contest.MeasureLatency(ctx, session, s.PerSecond, s.For); err != nil {
-		return out, err
-	}
-	return out, session.Close()
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
 }

@@ -1,46 +1,135 @@
-// Command bench measures typedbus against what people would pick instead.
+// Command bench measures typedbus against what people would pick instead, all in one run and in turn, and writes what it found.
+//
+//	make bench          # everything, under 6 minutes on two cores; writes results.json, charts, and the tables of docs/performance.md
+//	make bench-quick    # a look, under 90 seconds; writes results-quick.json
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
-	"github.com/typedbus/typedbus/bench/contest"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
 	"time"
+
+	"github.com/typedbus/typedbus/bench/report"
 )
 
 func main() {
-	child := flag.String("child", "", "")
-	var forr time.Duration
-	flag.DurationVar(&forr, "for", time.Second, "")
+	child := flag.String("child", "", "what a child process is to do, as JSON; for the program itself")
+	short := flag.Bool("quick", false, "fewer and shorter rounds, no sweeps")
+	only := flag.String("only", "", "measure only the parts whose names match this expression")
+	out := flag.String("out", "results.json", "where the results go")
+	docs := flag.String("docs", "", "the directory of performance.md, whose tables and charts are renewed; none if empty")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+
+	err := error(nil)
 	if *child != "" {
-		if err := runChild(ctx, *child); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+		err = runChild(ctx, *child)
+	} else {
+		err = runAll(ctx, *short, *only, *out, *docs)
 	}
-	s, err := startServer(ctx)
 	if err != nil {
-		panic(err)
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
-	defer s.stop()
-	for i, name := range flag.Args() {
-		s.FlushAll(ctx)
-		sp := spec{Do: "throughput", Rival: name, Setup: contest.Setup{Redis: s.addr, Topic: fmt.Sprint("t", i), Dir: s.dir, Publishers: 64}, Publishers: 64, For: forr, Warmup: 300 * time.Millisecond}
-		if name == "raw" || name == "typedbus-bytes" {
-			sp.Batch, sp.Publishers = 200, 4
-		}
-		wait, err := startChild(ctx, sp)
-		if err != nil {
-			panic(err)
-		}
-		out, err := wait()
-		fmt.Printf("%s %.0f/s cpu %.2f server %.2f allocs %.1f peak %dM %v\n", name, out.PerSecond, out.CPU, out.ServerCPU, out.Allocs, out.Peak>>20, err)
+}
+
+func runAll(ctx context.Context, short bool, only, out, docs string) error {
+	server, err := startServer(ctx)
+	if err != nil {
+		return err
 	}
+	defer server.stop()
+	s := &suite{server: server, scale: full, log: os.Stderr, began: time.Now(), results: &report.Results{
+		Ratios: map[string]float64{}, Figures: map[string]float64{}, Spread: map[string][2]float64{}, Machine: machine(ctx, server),
+	}}
+	if short {
+		s.scale = quick
+	}
+	if only != "" {
+		if s.only, err = regexp.Compile(only); err != nil {
+			return err
+		}
+	}
+	if err := s.runParts(ctx); err != nil {
+		return err
+	}
+	m := &s.results.Machine
+	m.Seconds, m.Rounds, m.Quick = int(time.Since(s.began).Seconds()), s.rounds, short
+	return s.publish(out, docs)
+}
+
+func (s *suite) runParts(ctx context.Context) error {
+	for _, p := range []part{
+		{"end to end", 5, endToEnd},
+		{"publish", 5, publishing},
+		{"latency", 5, latencies},
+		{"memory", 5, inMemory},
+		{"stored", 1, stored},
+		{"backlog", 3, backlog},
+		{"pending", 5, pending},
+		{"consumers", 5, consumers},
+		{"idle", 1, idleness},
+	} {
+		if err := s.run(ctx, p); err != nil {
+			return err
+		}
+	}
+	if s.sweep == 0 {
+		return nil
+	}
+	for _, sw := range s.sweeps() {
+		if err := s.runSweep(ctx, sw); err != nil {
+			return fmt.Errorf("%s: %w", sw.Name, err)
+		}
+	}
+	return nil
+}
+
+// publish shows the results, writes them, and renews the document.
+func (s *suite) publish(out, docs string) error {
+	report.Table(os.Stdout, goals, s.results)
+	if err := s.results.Write(out); err != nil {
+		return err
+	}
+	fmt.Println("written:", out)
+	if docs == "" {
+		return nil
+	}
+	var table bytes.Buffer
+	report.Markdown(&table, goals, s.results)
+	if err := report.Splice(filepath.Join(docs, "performance.md"), "table", table.Bytes()); err != nil {
+		return err
+	}
+	return report.Charts(filepath.Join(docs, "charts"), s.results)
+}
+
+func machine(ctx context.Context, s *server) report.Machine {
+	return report.Machine{
+		CPU: processor(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: strings.TrimPrefix(runtime.Version(), "go"),
+		Redis: s.version(ctx), Date: time.Now().Format(time.DateOnly),
+	}
+}
+
+// processor is the name of the processor, as Linux tells it.
+func processor() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
 }

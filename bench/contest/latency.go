@@ -96,3 +96,19 @@ func (l *latencies) result() Latency {
 	at := func(q float64) float64 { return float64(l.hist.ValueAtQuantile(q)) / 1e3 }
 	return Latency{P50: at(50), P90: at(90), P99: at(99), Max: float64(l.hist.Max()) / 1e3, Events: l.hist.TotalCount()}
 }
+
+// MeasureLone publishes one event after the other for d, with a and b in turns, and says how long each took.
+func MeasureLone(ctx context.Context, a, b Session, d time.Duration) (Latency, Latency, error) {
+	ls := [2]*latencies{{hist: hdrhistogram.New(1, longest, 3)}, {hist: hdrhistogram.New(1, longest, 3)}}
+	until := time.Now().Add(d)
+	for i := int64(0); time.Now().Before(until); i++ {
+		for turn, s := range []Session{a, b} {
+			began := time.Now()
+			if err := s.Publish(ctx, anyEvent(i)); err != nil {
+				return Latency{}, Latency{}, fmt.Errorf("publish: %w", err)
+			}
+			_ = ls[turn].hist.RecordValue(int64(time.Since(began)))
+		}
+	}
+	return ls[0].result(), ls[1].result(), nil
+}

@@ -12,12 +12,16 @@ import (
 // publishers is measured at the speed of its consumer, and not at how fast it makes a backlog.
 const window = 10_000
 
+// windowBytes bounds it where bodies are large.
+const windowBytes = 64 << 20
+
 // A Load says what a throughput run does.
 type Load struct {
 	Publishers int           // goroutines
 	Batch      int           // events in one call; 0 or 1 is one by one
 	For        time.Duration // how long they publish
 	Warmup     time.Duration // before that, not counted
+	Body       int           // bytes, if that is not the event itself
 	NoConsumer bool          // only publish
 	Work       time.Duration // of the handler, for each event; 0 is none
 
@@ -36,7 +40,10 @@ type Throughput struct {
 
 // MeasureThroughput publishes for a while, waits until everything is acknowledged, and says how fast that was altogether.
 func MeasureThroughput(ctx context.Context, s Session, l Load) (Throughput, error) {
-	r := &run{Session: s, load: l}
+	r := &run{Session: s, load: l, window: window}
+	if l.Body > 0 {
+		r.window = int64(min(window, max(windowBytes/l.Body, 16)))
+	}
 	if !l.NoConsumer {
 		if err := s.Consume(ctx, r.handle); err != nil {
 			return Throughput{}, fmt.Errorf("consume: %w", err)
@@ -76,6 +83,7 @@ func (r *run) usage(ctx context.Context) (u usage, err error) {
 type run struct {
 	Session
 	load      Load
+	window    int64
 	published atomic.Int64
 	handled   atomic.Int64
 	sum       atomic.Int64
@@ -115,7 +123,7 @@ func (r *run) publishFor(ctx context.Context, d time.Duration) error {
 }
 
 func (r *run) publish(ctx context.Context) error {
-	for !r.load.NoConsumer && r.published.Load()-r.handled.Load() >= window {
+	for !r.load.NoConsumer && r.published.Load()-r.handled.Load() >= r.window {
 		<-time.After(50 * time.Microsecond)
 	}
 	if r.load.Batch <= 1 {

@@ -55,7 +55,7 @@ func (r *raw) args(e *contest.Event) *redis.XAddArgs {
 	if r.json {
 		body = contest.Encoded(e)
 	}
-	return &redis.XAddArgs{Stream: r.stream, Values: []any{"id", uuid.Must(uuid.NewV7()).String(), "ct", "application/json", "key", "", "data", body}}
+	return &redis.XAddArgs{Stream: r.stream, Values: []any{"id", uuid.Must(uuid.NewV7()).String(), "ct", "application/json", "key", e.Customer, "data", body}}
 }
 
 // Publish implements [contest.Session].
@@ -159,4 +159,30 @@ func (r *raw) Close() error {
 		r.ended.Wait()
 	}
 	return r.client.Close()
+}
+
+// autoPipeline is go-redis' own way to put commands of many goroutines into one pipeline.
+func autoPipeline() contest.Rival {
+	return contest.Rival{
+		Name: "raw-autopipeline",
+		How:  "go-redis: XADD through Client.AutoPipeline with its default options; bytes; publishing only",
+		Open: func(ctx context.Context, s contest.Setup) (contest.Session, error) {
+			r, err := newRaw(ctx, s, false)
+			if err != nil {
+				return nil, err
+			}
+			pipe, err := r.client.AutoPipeline()
+			return &autoPiped{r, pipe}, err
+		},
+	}
+}
+
+type autoPiped struct {
+	*raw
+	pipe *redis.AutoPipeliner
+}
+
+// Publish implements [contest.Session].
+func (a *autoPiped) Publish(ctx context.Context, e *contest.Event) error {
+	return a.pipe.XAdd(ctx, a.args(e)).Err()
 }

@@ -29,10 +29,6 @@ func typedBus() contest.Rival {
 	}
 }
 
-func typedBusWith(name, how string, c codec.Codec[contest.Event]) contest.Rival {
-	return contest.Rival{Name: "typedbus-" + name, How: "as typedbus, " + how, Open: onRedis(c)}
-}
-
 // typedBusStandard has the recommended chain.
 func typedBusStandard() contest.Rival {
 	return contest.Rival{
@@ -177,7 +173,7 @@ type typed struct {
 func newTyped(tr transport.Transport, s contest.Setup, c codec.Codec[contest.Event], opts ...bus.Option) *typed {
 	t := &typed{subscriptions: subscriptions{app: newApp(tr, s, opts...), concurrency: s.Concurrency}}
 	for _, name := range t.names {
-		t.topics = append(t.topics, bus.NewTopic(name, c))
+		t.topics = append(t.topics, bus.NewTopic(name, c).KeyedBy(func(e contest.Event) string { return e.Customer }))
 	}
 	return t
 }
@@ -208,7 +204,7 @@ type bytesSession struct {
 func newBytes(tr transport.Transport, s contest.Setup, opts ...bus.Option) *bytesSession {
 	b := &bytesSession{subscriptions: subscriptions{app: newApp(tr, s, opts...), concurrency: s.Concurrency}, body: bodyOf(s)}
 	for _, name := range b.names {
-		b.topics = append(b.topics, bus.NewTopic(name, codec.Bytes(), bus.MaxBytes(16<<20)))
+		b.topics = append(b.topics, bus.NewTopic(name, codec.Bytes(), bus.MaxBytes(16<<20)).KeyedBy(func([]byte) string { return anEvent.Customer }))
 	}
 	return b
 }
