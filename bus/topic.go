@@ -18,6 +18,7 @@ const DefaultMaxBytes = 1 << 20
 type Topic[T any] struct {
 	name     transport.Topic
 	codec    codec.Codec[T]
+	into     decodesInto[T] // the codec; nil if it cannot
 	key      func(T) string
 	maxBytes int
 	err      error // what is wrong with the declaration, reported by first use
@@ -37,9 +38,11 @@ func NewTopic[T any](name string, c codec.Codec[T], opts ...TopicOption) *Topic[
 	if c == nil {
 		err = errors.Join(err, fmt.Errorf("topic %s has no codec: give NewTopic one, as codec.JSON[T]()", name))
 	}
+	into, _ := c.(decodesInto[T])
 	return &Topic[T]{
 		name:     transport.Topic{Name: name, Retention: o.retention},
 		codec:    c,
+		into:     into,
 		maxBytes: o.maxBytes,
 		err:      errors.Join(err, o.err),
 	}
@@ -59,18 +62,35 @@ func (t *Topic[T]) Name() string { return t.name.Name }
 // Decode turns the body of a message into a value, for tools and dead letters; handlers get it decoded. A body over the
 // topic's MaxBytes is refused before it is looked at. Errors wrap [ErrUndecodable] and never show the payload.
 func (t *Topic[T]) Decode(m *Message) (T, error) {
-	var zero T
-	if err := t.declared(); err != nil {
-		return zero, fmt.Errorf("bus: decode: %w", err)
-	}
-	if len(m.Body) > t.maxBytes {
-		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, tooLarge(len(m.Body), t.maxBytes))
-	}
-	v, err := t.codec.Decode(m.ContentType, m.Body)
-	if err != nil {
-		return zero, fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, err)
+	var v, zero T
+	if err := t.decode(m, &v); err != nil {
+		return zero, err
 	}
 	return v, nil
+}
+
+// decode needs a zero value. After an error it may have something in it.
+func (t *Topic[T]) decode(m *Message, v *T) (err error) {
+	if err := t.declared(); err != nil {
+		return fmt.Errorf("bus: decode: %w", err)
+	}
+	if len(m.Body) > t.maxBytes {
+		return fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, tooLarge(len(m.Body), t.maxBytes))
+	}
+	if t.into != nil {
+		err = t.into.DecodeInto(m.ContentType, m.Body, v)
+	} else {
+		*v, err = t.codec.Decode(m.ContentType, m.Body)
+	}
+	if err != nil {
+		return fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, err)
+	}
+	return nil
+}
+
+// decodesInto is a codec that decodes where the value shall be, a zero one: an event is then one allocation with its payload.
+type decodesInto[T any] interface {
+	DecodeInto(contentType string, body []byte, v *T) error
 }
 
 // declared says what is wrong with the declaration.
@@ -108,8 +128,8 @@ func erase[T any](t *Topic[T], h HandlerOf[T]) Handler {
 		if d.Malformed != nil {
 			return Permanent(fmt.Errorf("bus: decode %s: %w: %w", t.Name(), ErrUndecodable, d.Malformed))
 		}
-		v, err := t.Decode(d.Message)
-		if err != nil {
+		e := &Event[T]{Delivery: d}
+		if err := t.decode(d.Message, &e.Payload); err != nil {
 			return Permanent(err)
 		}
 		// What a failed try has staged must not go out with a later try that ends well.
@@ -120,7 +140,7 @@ func erase[T any](t *Topic[T], h HandlerOf[T]) Handler {
 				d.unstage(staged)
 			}
 		}()
-		err = h(ctx, &Event[T]{Delivery: d, Payload: v})
+		err = h(ctx, e)
 		ok = true
 		return err
 	}

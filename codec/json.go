@@ -63,17 +63,27 @@ func appendLikeV1[T any](dst []byte, v *T) ([]byte, error) {
 }
 
 func (c jsonCodec[T]) Decode(contentType string, body []byte) (T, error) {
-	var v, again, none T
-	if err := Accept(contentType, jsonType); err != nil {
+	var v, none T
+	if err := c.DecodeInto(contentType, body, &v); err != nil {
 		return none, err
 	}
-	if c.plain.decode && jsonv2.Unmarshal(body, &v, likeV1) == nil {
-		return v, nil
+	return v, nil
+}
+
+// DecodeInto is Decode where the value shall be. It must be zero, and says nothing after an error. Package bus looks for this
+// method: it spares an event an allocation.
+func (c jsonCodec[T]) DecodeInto(contentType string, body []byte, v *T) error {
+	if err := Accept(contentType, jsonType); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(body, &again); err != nil {
-		return none, jsonDecodeError(reflect.TypeFor[T](), body, err)
+	if c.plain.decode && jsonv2.Unmarshal(body, v, likeV1) == nil {
+		return nil
 	}
-	return again, nil
+	*v = *new(T)
+	if err := json.Unmarshal(body, v); err != nil {
+		return jsonDecodeError(reflect.TypeFor[T](), body, err)
+	}
+	return nil
 }
 
 // A jsonWriter writes to the end of a slice.
