@@ -6,6 +6,8 @@ import "github.com/typedbus/typedbus/bench/report"
 var goals = []report.Goal{
 	{Name: "e2e_json_vs_watermill", What: "64 publishers one by one, typed handler, acknowledged: times as fast as Watermill on Redis Streams", AtLeast: 10},
 	{Name: "e2e_json_vs_asynq", What: "the same: times as fast as asynq", AtLeast: 9},
+	{Name: "e2e_json_vs_watermill_32", What: "the same, of ours one subscription still: times as fast as 32 subscriptions of Watermill"},
+	{Name: "e2e_json_vs_asynq_4", What: "the same: times as fast as four servers of asynq"},
 	{Name: "e2e_json_vs_nats_file", What: "the same: times as fast as NATS JetStream, embedded, on files", AtLeast: 1.5},
 	{Name: "e2e_standard_vs_bare", What: "the same with middleware.Standard, against none", AtLeast: 0.85},
 	{Name: "e2e_telemetry_vs_bare", What: "the same with spans (1 % sampled) and metrics, against none", AtLeast: 0.7},

@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/typedbus/typedbus/bench/report"
+	"github.com/typedbus/typedbus/bench/rivals"
 )
 
 func main() {
@@ -105,12 +107,22 @@ func (s *suite) publish(out, docs string) error {
 	if docs == "" {
 		return nil
 	}
-	var table bytes.Buffer
-	report.Markdown(&table, goals, s.results)
-	if err := report.Splice(filepath.Join(docs, "performance.md"), "table", table.Bytes()); err != nil {
+	charts := filepath.Join(docs, "charts")
+	if err := os.MkdirAll(charts, 0o755); err != nil {
 		return err
 	}
-	return report.Charts(filepath.Join(docs, "charts"), s.results)
+	return errors.Join(s.renew(filepath.Join(docs, "performance.md")), report.Charts(charts, s.results))
+}
+
+// renew puts the tables of this run into the document.
+func (s *suite) renew(doc string) error {
+	var table, how bytes.Buffer
+	report.Markdown(&table, goals, s.results)
+	fmt.Fprint(&how, "| rival | set up as |\n|---|---|\n")
+	for _, r := range rivals.All() {
+		fmt.Fprintf(&how, "| %s | %s |\n", r.Name, r.How)
+	}
+	return errors.Join(report.Splice(doc, "table", table.Bytes()), report.Splice(doc, "rivals", how.Bytes()))
 }
 
 func machine(ctx context.Context, s *server) report.Machine {

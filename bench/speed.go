@@ -23,7 +23,7 @@ func endToEnd(ctx context.Context, r round) error {
 	out := map[string]outcome{}
 	for _, sp := range []spec{
 		r.oneByOne("typedbus"), r.oneByOne("watermill"), r.oneByOne("asynq"), r.oneByOne("nats-file"), r.oneByOne("typedbus-standard"),
-		r.oneByOne("typedbus-telemetry"), r.oneByOne("raw-single"), r.inBatches("raw"), r.inBatches("typedbus-bytes"),
+		r.oneByOne("typedbus-telemetry"), r.oneByOne("raw-single"), r.oneByOne("watermill-32"), r.oneByOne("asynq-4"), r.inBatches("raw"), r.inBatches("typedbus-bytes"),
 	} {
 		o, err := r.measure(ctx, sp)
 		if err != nil {
@@ -40,6 +40,8 @@ func endToEnd(ctx context.Context, r round) error {
 	bare, raw := out["typedbus"], out["raw"]
 	r.ratio("e2e_json_vs_watermill", bare.PerSecond/out["watermill"].PerSecond)
 	r.ratio("e2e_json_vs_asynq", bare.PerSecond/out["asynq"].PerSecond)
+	r.ratio("e2e_json_vs_watermill_32", bare.PerSecond/out["watermill-32"].PerSecond)
+	r.ratio("e2e_json_vs_asynq_4", bare.PerSecond/out["asynq-4"].PerSecond)
 	r.ratio("e2e_json_vs_nats_file", bare.PerSecond/out["nats-file"].PerSecond)
 	r.ratio("e2e_standard_vs_bare", out["typedbus-standard"].PerSecond/bare.PerSecond)
 	r.ratio("e2e_telemetry_vs_bare", out["typedbus-telemetry"].PerSecond/bare.PerSecond)

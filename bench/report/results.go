@@ -28,7 +28,7 @@ type Goal struct {
 	Name    string // as in results.json
 	What    string // in words
 	AtLeast float64
-	AtMost  float64 // one of the two is set
+	AtMost  float64 // one of the two is set; none where a figure is only to be compared
 }
 
 // Met says whether a ratio reaches the goal.

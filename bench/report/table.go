@@ -61,10 +61,7 @@ func goalRows(goals []Goal, r *Results) [][]string {
 		if v, ok := r.Ratios[g.Name]; ok {
 			// As in the file and as printed: nobody is to read 10, >= 10 and missed.
 			v = rounded(v, digits)
-			row[3], row[5] = number(v, digits), "missed"
-			if g.Met(v) {
-				row[5] = "met"
-			}
+			row[3], row[5] = number(v, digits), g.verdict(v)
 		}
 		if s, ok := r.Spread[g.Name]; ok {
 			row[4] = number(s[0], digits) + " to " + number(s[1], digits)
@@ -75,10 +72,23 @@ func goalRows(goals []Goal, r *Results) [][]string {
 }
 
 func (g Goal) bar() string {
-	if g.AtMost != 0 {
+	switch {
+	case g.AtMost != 0:
 		return "<= " + number(g.AtMost, digits)
+	case g.AtLeast != 0:
+		return ">= " + number(g.AtLeast, digits)
 	}
-	return ">= " + number(g.AtLeast, digits)
+	return "none"
+}
+
+func (g Goal) verdict(v float64) string {
+	switch {
+	case g.AtMost == 0 && g.AtLeast == 0:
+		return "to compare"
+	case g.Met(v):
+		return "met"
+	}
+	return "missed"
 }
 
 // figureRows has a heading, and a row for each rival, the fastest first.

@@ -21,7 +21,9 @@ func All() []contest.Rival {
 		rawSingle(),
 		autoPipeline(),
 		watermill(),
+		manyWatermills(),
 		asynqTasks(),
+		manyAsynqs(),
 		natsFile(),
 		goChannel(),
 	}
