@@ -192,6 +192,6 @@ func idle(ctx context.Context, s spec) (out outcome, err error) {
 	}
 	out.Cores = (client + after - server).Seconds() / took.Seconds()
 	list, err := watch.ClientList(ctx).Result()
-	out.Conns = strings.Count(list, "\n") - 2 // not that of watch, and not the one with which the rival is looked at
+	out.Conns = strings.Count(list, "\n") - 1 // without that of watch
 	return out, err
 }

@@ -52,11 +52,16 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 	if _, err := startPosition(g.Start); err != nil {
 		return nil, err
 	}
+	done, err := t.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if err := t.preflightConsumer(ctx, topic.Name, g.Name); err != nil {
 		return nil, err
 	}
 	s := t.newSubscription(topic, g)
-	err := s.join(ctx, true)
+	err = s.join(ctx, true)
 	if err == nil {
 		_, err = s.connect(ctx) // now, so that it is no part of the first Receive and its context
 	}
@@ -71,6 +76,23 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 	t.attend(s)
 	t.sayTo(s)
 	return s, nil
+}
+
+// openAtOnce is how many subscriptions are opened at the same time: a service that declares a thousand would fill the pool of its
+// client with connections that nobody needs afterwards.
+const openAtOnce = 4
+
+// takeTurn waits until fewer are being opened. On a Cluster nobody waits, lest a node that hangs hold up the others.
+func (t *Transport) takeTurn(ctx context.Context) (done func(), err error) {
+	if t.reads.cluster != nil {
+		return func() {}, nil
+	}
+	select {
+	case t.opening <- struct{}{}:
+		return func() { <-t.opening }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // admit has Close close s, unless it is too late for that.

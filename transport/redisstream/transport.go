@@ -25,11 +25,12 @@ type Transport struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // everything the transport started
 
-	targets    targets      // command.go
-	committer  *committer   // lane.go
-	checks     checkedOnce  // preflight.go
-	fit        atomic.Bool  // the server was looked at and will do
-	clockAhead atomic.Int64 // how far the server's clock is ahead of ours, in nanoseconds
+	opening    chan struct{} // a token for each subscription that is being opened; see takeTurn
+	targets    targets       // command.go
+	committer  *committer    // lane.go
+	checks     checkedOnce   // preflight.go
+	fit        atomic.Bool   // the server was looked at and will do
+	clockAhead atomic.Int64  // how far the server's clock is ahead of ours, in nanoseconds
 
 	agendas // agenda.go
 
