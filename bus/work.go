@@ -33,12 +33,13 @@ type task struct {
 
 // slots are the workers. The subscription's lock guards them.
 type slots struct {
-	taken   int // by workers, not counting the parked
-	waiting []chan struct{}
-	running tasks         // being handled, the parked too
-	batch   int           // the largest batch that collects here
-	stuck   int           // taken by handlers that ignore their context
-	changed chan struct{} // tells the drain
+	taken    int  // by workers, not counting the parked
+	starting bool // a worker has not taken its first task
+	waiting  []chan struct{}
+	running  tasks         // being handled, the parked too
+	batch    int           // the largest batch that collects here
+	stuck    int           // taken by handlers that ignore their context
+	changed  chan struct{} // tells the drain
 }
 
 // tasks is a set of tasks. It spares the map a write and a delete for each.
@@ -74,13 +75,16 @@ func (l *tasks) all(yield func(*task) bool) {
 	}
 }
 
-// startWorkers starts as many as there is work and room for. A worker ends when the queue is empty, so an idle subscription
-// has none.
+// startWorkers starts a worker if there is work and room for it, unless one is about to begin: that one starts the next. So there
+// are as many as handlers that wait, and no more than can run where handlers are fast. A worker ends when the queue is empty, so
+// an idle subscription has none. The caller has the lock.
 func (s *subscription) startWorkers() {
-	for n := min(len(s.intake.queue), s.opts.concurrency-s.slots.taken); n > 0; n-- {
-		s.slots.taken++
-		s.wg.Go(s.work)
+	if s.slots.starting || len(s.intake.queue) == 0 || s.slots.taken >= s.opts.concurrency {
+		return
 	}
+	s.slots.starting = true
+	s.slots.taken++
+	s.wg.Go(s.work)
 }
 
 // work is the goroutine that handles what is queued.
@@ -94,7 +98,10 @@ func (s *subscription) first() *task {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.next(now)
+	s.slots.starting = false
+	t := s.next(now)
+	s.startWorkers()
+	return t
 }
 
 // next takes a task from the queue; nil ends the worker. The caller has the lock.
