@@ -4,13 +4,14 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 FUZZTIME    ?= 20s # for each fuzz target
 EXAMPLETIME ?= 30s # then an example that serves for ever gets its Ctrl-C
+BENCHFLAGS  ?=     # as: make bench-quick BENCHFLAGS='-only latency'
 TESTFLAGS   ?=     # as: make test TESTFLAGS='-run Drain -count 5'
 
 # Every module of the repository: the library, and those apart so that what they import stays out of its module graph.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check matrix examples idle fuzz cover clean
+.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check bench bench-quick matrix examples fuzz cover clean
 .SILENT:
 MAKEFLAGS += --no-print-directory
 
@@ -47,6 +48,12 @@ tidy: ## write go.mod and go.sum as they should be
 tidy-check:
 	$(call in_modules,go mod tidy -diff) || { echo "go.mod or go.sum is not tidy: run make tidy"; exit 1; }
 
+bench: tools ## measure typedbus against its rivals (6 minutes, on an idle machine); renews bench/results.json and docs/performance.md
+	cd bench && go run . -docs ../docs $(BENCHFLAGS)
+
+bench-quick: tools ## a look at the same in a minute and a half; writes bench/results-quick.json
+	cd bench && go run . -quick -out results-quick.json $(BENCHFLAGS)
+
 matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked into build/ beside the system's own)
 	scripts/servers.sh build/redis8 sid redis-server redis-tools
 	scripts/servers.sh build/valkey9 sid valkey-server valkey-tools
@@ -54,9 +61,6 @@ matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked int
 
 examples: ## run every example; those that serve for ever get a Ctrl-C after EXAMPLETIME
 	scripts/examples.sh $(strip $(EXAMPLETIME))
-
-idle: tools ## what 200 idle subscriptions cost, in percent of a core
-	go test -run '^$$' -bench Idle -benchtime 1x ./internal/e2e | grep core
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	scripts/fuzz.sh $(strip $(FUZZTIME))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime/pprof"
@@ -42,7 +43,8 @@ type outcome struct {
 	Conns   int             // of idle
 }
 
-func runChild(ctx context.Context, arg string) error {
+// perform does what arg says, and writes the outcome.
+func perform(ctx context.Context, arg string, w io.Writer) error {
 	var s spec
 	if err := json.Unmarshal([]byte(arg), &s); err != nil {
 		return err
@@ -61,7 +63,7 @@ func runChild(ctx context.Context, arg string) error {
 		return fmt.Errorf("%s of %s: %w", s.Do, s.Rival, err)
 	}
 	out.Peak = contest.PeakMemory()
-	return json.NewEncoder(os.Stdout).Encode(out)
+	return json.NewEncoder(w).Encode(out)
 }
 
 // profile writes a CPU profile to where TYPEDBUS_BENCH_PROFILE says, for who wants to know where the time goes.
@@ -77,6 +79,12 @@ func profile() (stop func(), err error) {
 	return pprof.StopCPUProfile, pprof.StartCPUProfile(f)
 }
 
+// running is a task under way.
+type running interface {
+	wait() (outcome, error)
+	kill()
+}
+
 // A child is this program, started again for a spec.
 type child struct {
 	spec
@@ -84,7 +92,7 @@ type child struct {
 	stdout, stderr bytes.Buffer
 }
 
-func startChild(ctx context.Context, s spec) (*child, error) {
+func startChild(ctx context.Context, s spec) (running, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

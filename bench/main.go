@@ -35,7 +35,7 @@ func main() {
 
 	err := error(nil)
 	if *child != "" {
-		err = runChild(ctx, *child)
+		err = perform(ctx, *child, os.Stdout)
 	} else {
 		err = runAll(ctx, *short, *only, *out, *docs)
 	}
@@ -51,7 +51,7 @@ func runAll(ctx context.Context, short bool, only, out, docs string) error {
 		return err
 	}
 	defer server.stop()
-	s := &suite{server: server, scale: full, log: os.Stderr, began: time.Now(), results: &report.Results{
+	s := &suite{server: server, scale: full, start: startChild, log: os.Stderr, began: time.Now(), results: &report.Results{
 		Ratios: map[string]float64{}, Figures: map[string]float64{}, Spread: map[string][2]float64{}, Machine: machine(ctx, server),
 	}}
 	if short {

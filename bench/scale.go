@@ -132,7 +132,7 @@ func (s *suite) consumeWith(ctx context.Context, n int) (float64, error) {
 	}
 	sp.Do, sp.Work, sp.Setup.Concurrency = "consume", work, concurrency
 	for range n {
-		c, err := startChild(ctx, sp)
+		c, err := s.start(ctx, sp)
 		if err != nil {
 			return 0, err
 		}

@@ -16,6 +16,7 @@ import (
 type suite struct {
 	*server
 	scale
+	start   func(context.Context, spec) (running, error)
 	results *report.Results
 	log     io.Writer // progress
 	began   time.Time
@@ -120,7 +121,7 @@ func (s *suite) again(ctx context.Context, sp spec) (outcome, error) {
 	sp.Setup.Publishers = sp.Publishers
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	c, err := startChild(ctx, sp)
+	c, err := s.start(ctx, sp)
 	if err != nil {
 		return outcome{}, err
 	}
