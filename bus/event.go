@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/typedbus/typedbus/transport"
 )
@@ -52,10 +53,16 @@ func (d *Delivery) Send(ctx context.Context, t transport.Topic, ms ...*Message) 
 type stage struct {
 	sender Sender // the bus' send middleware, ending in add
 
+	state  atomic.Uint32 // written under mu, except from unused to closed: most handlers stage nothing
 	mu     sync.Mutex
 	staged []transport.Staged
-	closed bool
 }
+
+const (
+	stageUnused uint32 = iota
+	stageInUse
+	stageClosed
+)
 
 type stageKey struct{}
 
@@ -81,7 +88,7 @@ func stageMessages(ctx context.Context, t transport.Topic, ms []*Message) error 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.state.CompareAndSwap(stageUnused, stageInUse); s.state.Load() == stageClosed {
 		return fmt.Errorf("bus: publish %s: %w", t.Name, errHandled)
 	}
 	for _, m := range ms {
@@ -110,15 +117,18 @@ func storable(t transport.Topic, m *Message) error {
 
 // close ends staging and returns what was staged.
 func (s *stage) close() []transport.Staged {
+	if s.state.CompareAndSwap(stageUnused, stageClosed) {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.state.Store(stageClosed)
 	return s.staged
 }
 
 // Staged is how many messages wait to be stored together with the delivery's acknowledgement.
 func (d *Delivery) Staged() int {
-	if d.stage == nil {
+	if d.stage == nil || d.stage.state.Load() == stageUnused {
 		return 0
 	}
 	d.stage.mu.Lock()
