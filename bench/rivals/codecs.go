@@ -49,7 +49,7 @@ func (p *protobufSession) Consume(ctx context.Context, handle func(*contest.Even
 	p.topic.Subscribe(p.bus, group, func(_ context.Context, e *bus.Event[*eventpb.Event]) error {
 		m := e.Payload
 		handle(&contest.Event{
-			ID: m.Id, Customer: m.Customer, Cents: m.Cents, Placed: time.Unix(0, m.PlacedUnixNano), Items: m.Items, Express: m.Express,
+			ID: m.Id, Customer: m.Customer, Cents: m.Cents, Placed: time.Unix(0, m.PlacedUnixNano).UTC(), Items: m.Items, Express: m.Express,
 		})
 		return nil
 	}, p.options()...)

@@ -85,7 +85,7 @@ func settled(t *testing.T, s contest.Session) int {
 
 // carriesBytes says that a rival's handler does not get what was published.
 func carriesBytes(name string) bool {
-	return name == "raw" || name == "gochannel" || strings.Contains(name, "bytes")
+	return name == "raw" || name == "raw-autopipeline" || name == "gochannel" || strings.Contains(name, "bytes")
 }
 
 // A handler waits at a gate, and keeps what it was given.
