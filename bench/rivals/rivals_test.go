@@ -109,7 +109,9 @@ func (h *handler) handle(e *contest.Event) {
 	<-h.gate
 	h.mu.Lock()
 	h.active--
-	h.handled = append(h.handled, *e)
+	got := *e
+	got.Placed = got.Placed.UTC() // not every codec keeps the zone
+	h.handled = append(h.handled, got)
 	h.mu.Unlock()
 }
 

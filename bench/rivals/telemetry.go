@@ -2,6 +2,7 @@ package rivals
 
 import (
 	"context"
+	"errors"
 
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -31,7 +32,8 @@ func typedBusTelemetry() contest.Rival {
 			if err != nil {
 				return nil, err
 			}
-			a.closed = append(a.closed, observed.Unregister, func() error { return traces.Shutdown(context.WithoutCancel(ctx)) })
+			end := context.WithoutCancel(ctx)
+			a.closed = append(a.closed, observed.Unregister, func() error { return errors.Join(traces.Shutdown(end), metrics.Shutdown(end)) })
 			return session, nil
 		},
 	}
