@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
@@ -16,12 +17,28 @@ type Observer interface {
 	Duplicate(ctx context.Context, d *bus.Delivery, done bool)
 }
 
-type observerKey struct{}
-
 // Observed makes a context in which middleware tells o, and whoever was told in ctx, what it does.
 func Observed(ctx context.Context, o Observer) context.Context {
-	return context.WithValue(ctx, observerKey{}, observers{o, observerOf(ctx)})
+	return &observed{ctx, o}
 }
+
+// observed is a context with an observer. It asks for the one further out when there is something to tell, which is rare.
+type observed struct {
+	context.Context
+	o Observer
+}
+
+type observerKey struct{}
+
+func (c *observed) Value(key any) any {
+	if key == (observerKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// String keeps those who print contexts from printing the observer.
+func (c *observed) String() string { return fmt.Sprintf("%v.Observed", c.Context) }
 
 // observerOf returns who is to be told; nil for nobody.
 func observerOf(ctx context.Context) Observer {
@@ -29,21 +46,22 @@ func observerOf(ctx context.Context) Observer {
 	return o
 }
 
-// observers tells both; the second may be nil.
-type observers [2]Observer
-
-func (os observers) Retried(ctx context.Context, d *bus.Delivery, try int, wait time.Duration, err error) {
-	for _, o := range os {
-		if o != nil {
-			o.Retried(ctx, d, try, wait, err)
-		}
+// Retried tells both.
+func (c *observed) Retried(ctx context.Context, d *bus.Delivery, try int, wait time.Duration, err error) {
+	if c.o != nil {
+		c.o.Retried(ctx, d, try, wait, err)
+	}
+	if outer := observerOf(c.Context); outer != nil {
+		outer.Retried(ctx, d, try, wait, err)
 	}
 }
 
-func (os observers) Duplicate(ctx context.Context, d *bus.Delivery, done bool) {
-	for _, o := range os {
-		if o != nil {
-			o.Duplicate(ctx, d, done)
-		}
+// Duplicate tells both.
+func (c *observed) Duplicate(ctx context.Context, d *bus.Delivery, done bool) {
+	if c.o != nil {
+		c.o.Duplicate(ctx, d, done)
+	}
+	if outer := observerOf(c.Context); outer != nil {
+		outer.Duplicate(ctx, d, done)
 	}
 }

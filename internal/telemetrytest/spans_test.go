@@ -3,6 +3,8 @@ package telemetrytest
 import (
 	"context"
 	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -315,4 +317,32 @@ func TestBatchThatFails(t *testing.T) {
 			assert.Equal(t, c.class, as["error.type"])
 		})
 	}
+}
+
+// Options of spans are used again: each span has its own attributes and link all the same.
+func TestSpansThatStartAtOnceKeepApart(t *testing.T) {
+	const n = 200
+	r := newRig(t, telemetry.Options{})
+	orders.Subscribe(r.Bus, "billing", done, bus.Concurrency(8))
+	r.run(func() {
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { assert.NoError(t, orders.Publish(t.Context(), r, note{}, bus.ID(strconv.Itoa(i)))) })
+		}
+		wg.Wait()
+	})
+	sends := map[string]trace.SpanID{}
+	for _, s := range r.named("send orders.placed") {
+		sends[text(s.Attributes())["messaging.message.id"]] = s.SpanContext().SpanID()
+	}
+	require.Len(t, sends, n)
+	seen := map[string]bool{}
+	for _, s := range r.named("process orders.placed") {
+		id := text(s.Attributes())["messaging.message.id"]
+		seen[id] = true
+		require.Equal(t, sends[id], s.Parent().SpanID())
+		require.Len(t, s.Links(), 1)
+		require.Equal(t, sends[id], s.Links()[0].SpanContext.SpanID())
+	}
+	require.Len(t, seen, n)
 }

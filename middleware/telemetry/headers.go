@@ -38,7 +38,7 @@ func (t *Telemetry) extract(ctx context.Context, h *transport.Headers) (context.
 	if len(*h) == 0 {
 		return ctx, trace.SpanContext{}
 	}
-	from := t.propagator().Extract(ctx, carrier{h})
+	from := t.propagator().extract(ctx, h)
 	sc := trace.SpanContextFromContext(from)
 	if sc.Equal(trace.SpanContextFromContext(ctx)) {
 		return from, trace.SpanContext{} // not the message's, but around us
@@ -46,14 +46,11 @@ func (t *Telemetry) extract(ctx context.Context, h *transport.Headers) (context.
 	return from, sc
 }
 
-// inject returns the headers that say that a message comes from ctx.
-func (t *Telemetry) inject(ctx context.Context) (h transport.Headers) {
-	t.propagator().Inject(ctx, carrier{&h})
-	return h
-}
-
 // with returns headers in which those of trace replace others of the same name. It changes neither.
 func with(h, trace transport.Headers) transport.Headers {
+	if len(h) == 0 {
+		return slices.Clip(trace)
+	}
 	all := slices.Grow(transport.Headers(nil), len(h)+len(trace))
 	for _, x := range h {
 		if _, replaced := trace.Lookup(x.Name); !replaced {

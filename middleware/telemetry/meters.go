@@ -108,10 +108,10 @@ func (l *labels) of(value string) label {
 
 // sendMeters is what publishing to one topic needs, made once.
 type sendMeters struct {
-	topic      string
-	name       string
-	attributes trace.SpanStartOption
-	labels     *labels
+	topic  string
+	name   string
+	starts *starts
+	labels *labels
 }
 
 func (t *Telemetry) sendMeters(topic string) *sendMeters {
@@ -120,7 +120,7 @@ func (t *Telemetry) sendMeters(topic string) *sendMeters {
 	}
 	as := t.attributes(opSend, topic, "")
 	m, _ := t.topics.LoadOrStore(topic, &sendMeters{
-		topic: topic, name: opSend.name + " " + topic, attributes: trace.WithAttributes(as...), labels: newLabels(as, semconv.ErrorTypeKey),
+		topic: topic, name: opSend.name + " " + topic, starts: newStarts(as, 1), labels: newLabels(as, semconv.ErrorTypeKey),
 	})
 	return m.(*sendMeters)
 }
@@ -131,7 +131,8 @@ type groupName struct{ topic, group string }
 type processMeters struct {
 	groupName
 	name       string
-	attributes trace.SpanStartOption
+	attributes trace.SpanStartOption // of batches
+	starts     *starts
 	labels     *labels
 	duplicates *labels         // by whether the event was handled already, or is being handled
 	reasons    *labels         // of dead letters
@@ -159,7 +160,7 @@ func (t *Telemetry) newProcessMeters(n groupName) *processMeters {
 	as := t.attributes(opProcess, n.topic, n.group)
 	of := groupAttributes(n.topic, n.group)
 	m := &processMeters{
-		groupName: n, name: opProcess.name + " " + n.topic, attributes: trace.WithAttributes(as...),
+		groupName: n, name: opProcess.name + " " + n.topic, attributes: trace.WithAttributes(as...), starts: newStarts(as, 2),
 		labels: newLabels(as, semconv.ErrorTypeKey), reasons: newLabels(of, keyReason),
 		duplicates: newLabels(of, keyDuplicate),
 	}

@@ -71,12 +71,19 @@ func handlingOf(ctx context.Context) *handling {
 // begin starts the span.
 func (t *Telemetry) begin(engine context.Context, d *bus.Delivery, m *processMeters) *handling {
 	ctx, origin, root := t.origin(engine, d)
-	options := append(make([]trace.SpanStartOption, 0, 5), consumer, m.attributes, trace.WithAttributes(deliveryAttributes(d)...))
+	o := m.starts.get()
+	defer m.starts.put(o)
+	o.own[0], o.own[1] = semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt)
+	options := append(o.options, consumer)
 	if origin.IsValid() {
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: origin}))
+		o.link[0].SpanContext = origin
+		options = append(options, o.linked)
 	}
 	if root {
-		options = append(options, trace.WithNewRoot())
+		options = append(options, newRoot)
+	}
+	if as := historyAttributes(d); len(as) > 0 {
+		options = append(options, trace.WithAttributes(as...))
 	}
 	h := &handling{t: t, m: m, d: d, engine: engine, began: time.Now()}
 	h.Context, h.span = t.tracer.Start(middleware.Observed(ctx, observer{t}), m.name, options...)
@@ -88,6 +95,7 @@ var (
 	consumer = trace.WithSpanKind(trace.SpanKindConsumer)
 	producer = trace.WithSpanKind(trace.SpanKindProducer)
 	client   = trace.WithSpanKind(trace.SpanKindClient)
+	newRoot  = trace.WithNewRoot()
 )
 
 // origin tells where the span of a delivery belongs: the context that has its parent, the span to link to, and whether to begin a
@@ -104,7 +112,11 @@ func (t *Telemetry) origin(engine context.Context, d *bus.Delivery) (ctx context
 }
 
 func deliveryAttributes(d *bus.Delivery) []attribute.KeyValue {
-	as := []attribute.KeyValue{semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt)}
+	return append([]attribute.KeyValue{semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt)}, historyAttributes(d)...)
+}
+
+// historyAttributes are those that most deliveries do not have.
+func historyAttributes(d *bus.Delivery) (as []attribute.KeyValue) {
 	if d.Redelivered > 0 {
 		as = append(as, keyRedelivered.Int(d.Redelivered))
 	}

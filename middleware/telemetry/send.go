@@ -43,6 +43,12 @@ type sending struct {
 	n               int
 	first           string              // id of the first message
 	own             []trace.SpanContext // by message: the context it has already, invalid if it gets ours; nil if none has one
+
+	copied struct { // of a single message, so that it needs no allocation of its own
+		bus.Message
+		all     [1]*bus.Message
+		headers [1]transport.Header
+	}
 }
 
 type sendingKey struct{}
@@ -69,16 +75,18 @@ func idOf(m *bus.Message) string {
 
 func (t *Telemetry) beginSend(ctx context.Context, topic string, ms []*bus.Message) *sending {
 	s := &sending{t: t, m: t.sendMeters(topic), n: len(ms), first: idOf(ms[0]), began: time.Now()}
+	o := s.m.starts.get()
+	defer s.m.starts.put(o)
+	o.own[0] = semconv.MessagingMessageID(s.first)
+	if len(ms) > 1 {
+		o.own[0] = semconv.MessagingBatchMessageCount(len(ms))
+	}
+	kind := producer
 	links := s.lookForContexts(ctx, ms)
-	options := append(make([]trace.SpanStartOption, 0, 4), producer, s.m.attributes)
 	if len(links) == len(ms) { // none of them gets its context from this span
-		options[0] = client
+		kind = client
 	}
-	if len(ms) == 1 {
-		options = append(options, trace.WithAttributes(semconv.MessagingMessageID(s.first)))
-	} else {
-		options = append(options, trace.WithAttributes(semconv.MessagingBatchMessageCount(len(ms))))
-	}
+	options := append(o.options, kind)
 	if len(links) > 0 {
 		options = append(options, trace.WithLinks(links...))
 	}
@@ -112,19 +120,26 @@ func (s *sending) lookForContexts(ctx context.Context, ms []*bus.Message) (links
 // traced returns copies of the messages that carry the span's context. Those given stay as they are, so that who tries again
 // has the same.
 func (s *sending) traced(ms []*bus.Message) []*bus.Message {
-	h := s.t.inject(s.Context)
+	h := s.t.propagator().inject(s.Context, s.copied.headers[:0])
 	if len(h) == 0 {
 		return ms
 	}
-	copies, all := make([]bus.Message, len(ms)), make([]*bus.Message, len(ms))
+	all, copies := s.copied.all[:], []bus.Message(nil)
+	if len(ms) > 1 {
+		all, copies = make([]*bus.Message, len(ms)), make([]bus.Message, len(ms))
+	}
 	for i, m := range ms {
 		if m == nil || s.own != nil && s.own[i].IsValid() {
 			all[i] = m
 			continue
 		}
-		copies[i] = *m
-		copies[i].Headers = with(m.Headers, h)
-		all[i] = &copies[i]
+		c := &s.copied.Message
+		if len(ms) > 1 {
+			c = &copies[i]
+		}
+		*c = *m
+		c.Headers = with(m.Headers, h)
+		all[i] = c
 	}
 	return all
 }

@@ -53,7 +53,7 @@ type Telemetry struct {
 	opts       Options
 	tracer     trace.Tracer
 	meter      metric.Meter
-	propagator func() propagation.TextMapPropagator
+	propagator func() *propagator
 	instruments
 	topics sync.Map // topic name to *sendMeters
 	groups sync.Map // groupName to *processMeters
@@ -82,15 +82,4 @@ func New(o Options) *Telemetry {
 	t.propagator = sync.OnceValue(t.choosePropagator)
 	t.instruments = newInstruments(t.meter)
 	return t
-}
-
-// choosePropagator is called when the first event passes: by then main has set the global one, if it wants to.
-func (t *Telemetry) choosePropagator() propagation.TextMapPropagator {
-	if t.opts.Propagator != nil {
-		return t.opts.Propagator
-	}
-	if p := otel.GetTextMapPropagator(); len(p.Fields()) > 0 {
-		return p
-	}
-	return propagation.TraceContext{}
 }
