@@ -85,13 +85,16 @@ type run struct {
 	load      Load
 	window    int64
 	published atomic.Int64
+	_         [64]byte // the two counters are on different cache lines
 	handled   atomic.Int64
-	sum       atomic.Int64
+	worthless atomic.Int64 // events without a price: none
 }
 
 // handle is the work: all rivals do the same.
 func (r *run) handle(e *Event) {
-	r.sum.Add(e.Cents)
+	if e.Cents <= 0 {
+		r.worthless.Add(1)
+	}
 	if r.load.Work > 0 {
 		<-time.After(r.load.Work)
 	}
@@ -103,14 +106,16 @@ func (r *run) publishFor(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
-	until := time.Now().Add(d)
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
+	var over atomic.Bool
+	defer time.AfterFunc(d, func() { over.Store(true) }).Stop()
 	for range r.load.Publishers {
 		wg.Go(func() {
-			for failed.Load() == nil && time.Now().Before(until) {
+			for !over.Load() {
 				if err := r.publish(ctx); err != nil {
 					failed.CompareAndSwap(nil, &err)
+					over.Store(true)
 				}
 			}
 		})
@@ -118,6 +123,9 @@ func (r *run) publishFor(ctx context.Context, d time.Duration) error {
 	wg.Wait()
 	if err := failed.Load(); err != nil {
 		return fmt.Errorf("publish: %w", *err)
+	}
+	if n := r.worthless.Load(); n > 0 {
+		return fmt.Errorf("%d events came without their content", n)
 	}
 	return r.awaitSettled(ctx)
 }
