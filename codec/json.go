@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -40,16 +39,14 @@ func (c jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
 	if !c.plain.encode {
 		return appendLikeV1(dst, &v)
 	}
-	w := jsonWriters.Get().(*jsonWriter)
-	w.out = dst
-	err := jsonv2.MarshalWrite(w, &v, likeV1) // its address, or methods with a pointer receiver are not found
-	out := w.out
-	w.out = nil
-	jsonWriters.Put(w) // not deferred: after a panic in a Marshal method the writer is not used again
+	out, err := jsonv2.Marshal(&v, likeV1) // its address, or methods with a pointer receiver are not found
 	if err != nil {
 		return appendLikeV1(dst, &v)
 	}
-	return out, nil
+	if dst == nil {
+		return out, nil
+	}
+	return append(dst, out...), nil
 }
 
 func appendLikeV1[T any](dst []byte, v *T) ([]byte, error) {
@@ -93,8 +90,6 @@ func (w *jsonWriter) Write(p []byte) (int, error) {
 	w.out = append(w.out, p...)
 	return len(p), nil
 }
-
-var jsonWriters = sync.Pool{New: func() any { return new(jsonWriter) }}
 
 func jsonEncodeError(t reflect.Type, cause error) error {
 	e := &EncodeError{ContentType: jsonType, Type: t, Cause: cause}
