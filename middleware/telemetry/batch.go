@@ -40,7 +40,7 @@ func (t *Telemetry) batch(ctx context.Context, ds []*bus.Delivery) (context.Cont
 	m := t.processMeters(ds[0].Topic, ds[0].Group)
 	links := make([]trace.Link, 0, len(ds))
 	for _, d := range ds {
-		if _, sc := t.extract(ctx, &d.Headers); sc.IsValid() {
+		if _, sc := t.propagator().extract(ctx, &d.Headers); sc.IsValid() {
 			links = append(links, trace.Link{SpanContext: sc, Attributes: deliveryAttributes(d)})
 		}
 	}

@@ -1,11 +1,9 @@
 package telemetry
 
 import (
-	"context"
 	"slices"
 
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/typedbus/typedbus/transport"
 )
@@ -30,20 +28,6 @@ func (c carrier) Keys() []string {
 		names[i] = h.Name
 	}
 	return names
-}
-
-// extract reads what a message's headers say of where it comes from: ctx with that, and the span that made the message,
-// invalid if they do not say.
-func (t *Telemetry) extract(ctx context.Context, h *transport.Headers) (context.Context, trace.SpanContext) {
-	if len(*h) == 0 {
-		return ctx, trace.SpanContext{}
-	}
-	from := t.propagator().extract(ctx, h)
-	sc := trace.SpanContextFromContext(from)
-	if sc.Equal(trace.SpanContextFromContext(ctx)) {
-		return from, trace.SpanContext{} // not the message's, but around us
-	}
-	return from, sc
 }
 
 // with returns headers in which those of trace replace others of the same name. It changes neither.

@@ -36,7 +36,7 @@ func (t *Telemetry) Handle(next bus.Handler) bus.Handler {
 		h := t.begin(ctx, d, m)
 		returned, err := false, error(nil)
 		defer func() { h.end(returned, err) }()
-		err = next(h, d)
+		err = next(middleware.Observed(h, observer{t}), d)
 		returned = true
 		return err
 	}
@@ -75,18 +75,20 @@ func (t *Telemetry) begin(engine context.Context, d *bus.Delivery, m *processMet
 	defer m.starts.put(o)
 	o.own[0], o.own[1] = semconv.MessagingMessageID(d.ID), keyAttempt.Int(d.Attempt)
 	options := append(o.options, consumer)
-	if origin.IsValid() {
-		o.link[0].SpanContext = origin
-		options = append(options, o.linked)
-	}
 	if root {
 		options = append(options, newRoot)
+		if origin.IsValid() {
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: origin}))
+		}
 	}
 	if as := historyAttributes(d); len(as) > 0 {
 		options = append(options, trace.WithAttributes(as...))
 	}
 	h := &handling{t: t, m: m, d: d, engine: engine, began: time.Now()}
-	h.Context, h.span = t.tracer.Start(middleware.Observed(ctx, observer{t}), m.name, options...)
+	h.Context, h.span = t.tracer.Start(ctx, m.name, options...)
+	if !root && h.span.IsRecording() { // samplers have seen it as the parent
+		h.span.AddLink(trace.Link{SpanContext: origin})
+	}
 	t.consumed.Add(h.Context, 1, m.labels.bare.add...)
 	return h
 }
@@ -101,7 +103,7 @@ var (
 // origin tells where the span of a delivery belongs: the context that has its parent, the span to link to, and whether to begin a
 // new trace whatever is in that context.
 func (t *Telemetry) origin(engine context.Context, d *bus.Delivery) (ctx context.Context, link trace.SpanContext, root bool) {
-	from, sc := t.extract(engine, &d.Headers)
+	from, sc := t.propagator().extract(engine, &d.Headers)
 	switch {
 	case t.opts.UntrustedProducer:
 		return engine, sc, true

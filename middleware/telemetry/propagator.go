@@ -54,22 +54,37 @@ const (
 	tracestateHeader  = "tracestate"
 )
 
-// extract returns ctx with what headers say.
-func (p *propagator) extract(ctx context.Context, h *transport.Headers) context.Context {
-	if !p.w3c {
-		return p.all.Extract(ctx, carrier{h})
+// extract reads what headers say of where a message comes from: ctx with that, and the span that made the message, invalid if they
+// do not say.
+func (p *propagator) extract(ctx context.Context, h *transport.Headers) (context.Context, trace.SpanContext) {
+	if len(*h) == 0 {
+		return ctx, trace.SpanContext{}
 	}
-	if value, ok := h.Lookup(traceparentHeader); ok {
-		sc := parsed(value)
-		if !sc.IsValid() || h.Get(tracestateHeader) != "" {
-			return p.all.Extract(ctx, carrier{h})
-		}
+	value, ok := h.Lookup(traceparentHeader)
+	sc := parsed(value)
+	if !p.w3c || ok && (!sc.IsValid() || h.Get(tracestateHeader) != "") {
+		return extracted(ctx, p.all, h)
+	}
+	if ok {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
 	}
-	if p.rest != nil {
-		ctx = p.rest.Extract(ctx, carrier{h})
+	if p.rest == nil {
+		return ctx, sc
 	}
-	return ctx
+	ctx, other := extracted(ctx, p.rest, h)
+	if other.IsValid() {
+		sc = other
+	}
+	return ctx, sc
+}
+
+func extracted(ctx context.Context, p propagation.TextMapPropagator, h *transport.Headers) (context.Context, trace.SpanContext) {
+	from := p.Extract(ctx, carrier{h})
+	sc := trace.SpanContextFromContext(from)
+	if sc.Equal(trace.SpanContextFromContext(ctx)) {
+		return from, trace.SpanContext{} // not the message's, but around us
+	}
+	return from, sc
 }
 
 // parsed reads a traceparent as everybody writes it; invalid if it is anything else.

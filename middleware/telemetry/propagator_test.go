@@ -48,7 +48,9 @@ func FuzzHeadersReadAsByThePropagator(f *testing.F) {
 			if bag != "" {
 				h = append(h, transport.Header{Name: "baggage", Value: bag})
 			}
-			want, got := p.Extract(t.Context(), carrier{&h}), newPropagator(p).extract(t.Context(), &h)
+			want := p.Extract(t.Context(), carrier{&h})
+			got, sc := newPropagator(p).extract(t.Context(), &h)
+			require.Equal(t, trace.SpanContextFromContext(want), sc, "%d", i)
 			require.Equal(t, trace.SpanContextFromContext(want), trace.SpanContextFromContext(got), "%d", i)
 			require.Equal(t, baggage.FromContext(want).String(), baggage.FromContext(got).String(), "%d", i)
 		}

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -20,11 +21,17 @@ import (
 // What is published through an event is counted when it is handed over, which is when its span ends too. A handler that fails
 // afterwards takes it back.
 func (t *Telemetry) Send(next bus.Sender) bus.Sender {
+	var latest atomic.Pointer[sendMeters] // many publish to one topic
 	return func(ctx context.Context, topic transport.Topic, ms []*bus.Message) error {
 		if len(ms) == 0 || alreadySending(ctx, topic.Name, ms) {
 			return next(ctx, topic, ms)
 		}
-		s := t.beginSend(ctx, topic.Name, ms)
+		m := latest.Load()
+		if m == nil || m.topic != topic.Name {
+			m = t.sendMeters(topic.Name)
+			latest.Store(m)
+		}
+		s := t.beginSend(ctx, m, ms)
 		returned, err := false, error(nil)
 		defer func() { s.end(returned, err) }()
 		err = next(s, topic, s.traced(ms))
@@ -73,10 +80,10 @@ func idOf(m *bus.Message) string {
 	return m.ID
 }
 
-func (t *Telemetry) beginSend(ctx context.Context, topic string, ms []*bus.Message) *sending {
-	s := &sending{t: t, m: t.sendMeters(topic), n: len(ms), first: idOf(ms[0]), began: time.Now()}
-	o := s.m.starts.get()
-	defer s.m.starts.put(o)
+func (t *Telemetry) beginSend(ctx context.Context, m *sendMeters, ms []*bus.Message) *sending {
+	s := &sending{t: t, m: m, n: len(ms), first: idOf(ms[0]), began: time.Now()}
+	o := m.starts.get()
+	defer m.starts.put(o)
 	o.own[0] = semconv.MessagingMessageID(s.first)
 	if len(ms) > 1 {
 		o.own[0] = semconv.MessagingBatchMessageCount(len(ms))
@@ -90,7 +97,7 @@ func (t *Telemetry) beginSend(ctx context.Context, topic string, ms []*bus.Messa
 	if len(links) > 0 {
 		options = append(options, trace.WithLinks(links...))
 	}
-	s.Context, s.span = t.tracer.Start(ctx, s.m.name, options...)
+	s.Context, s.span = t.tracer.Start(ctx, m.name, options...)
 	return s
 }
 
@@ -100,7 +107,7 @@ func (s *sending) lookForContexts(ctx context.Context, ms []*bus.Message) (links
 		if m == nil { // the transport will say so
 			continue
 		}
-		_, sc := s.t.extract(ctx, &m.Headers)
+		_, sc := s.t.propagator().extract(ctx, &m.Headers)
 		if !sc.IsValid() {
 			continue
 		}

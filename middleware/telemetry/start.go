@@ -15,18 +15,15 @@ type starts struct{ free sync.Pool }
 // start is a set of options. Tracers read options while they start a span and copy what they keep, so a set can be used again.
 type start struct {
 	own     []attribute.KeyValue // those that differ
-	link    []trace.Link         // one
 	options []trace.SpanStartOption
-	linked  trace.SpanStartOption // with link
 }
 
 // newStarts makes room for n attributes after those that are always the same.
 func newStarts(same []attribute.KeyValue, n int) *starts {
 	return &starts{sync.Pool{New: func() any {
 		as := slices.Grow(slices.Clone(same), n)[:len(same)+n]
-		link := make([]trace.Link, 1)
 		options := append(make([]trace.SpanStartOption, 0, 4), trace.WithAttributes(as...))
-		return &start{own: as[len(same):], link: link, linked: trace.WithLinks(link...), options: options}
+		return &start{own: as[len(same):], options: options}
 	}}}
 }
 
