@@ -32,9 +32,6 @@ func (c carrier) Keys() []string {
 
 // with returns headers in which those of trace replace others of the same name. It changes neither.
 func with(h, trace transport.Headers) transport.Headers {
-	if len(h) == 0 {
-		return slices.Clip(trace)
-	}
 	all := slices.Grow(transport.Headers(nil), len(h)+len(trace))
 	for _, x := range h {
 		if _, replaced := trace.Lookup(x.Name); !replaced {

@@ -20,10 +20,26 @@ var propagators = []propagation.TextMapPropagator{
 	propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 	propagation.NewCompositeTextMapPropagator(propagation.Baggage{}, propagation.TraceContext{}),
 	propagation.Baggage{},
+	propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, foreign{}),
+}
+
+// foreign has its say after W3C Trace Context.
+type foreign struct{}
+
+func (foreign) Fields() []string { return []string{"x"} }
+
+func (foreign) Inject(_ context.Context, c propagation.TextMapCarrier) { c.Set("x", "y") }
+
+func (foreign) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
+	if c.Get("baggage") == "" {
+		return ctx
+	}
+	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{9}, SpanID: trace.SpanID{9}})
+	return trace.ContextWithRemoteSpanContext(ctx, sc)
 }
 
 func TestShortCutsAreTaken(t *testing.T) {
-	for i, short := range []bool{true, false, true, true, false, false} {
+	for i, short := range []bool{true, false, true, true, false, false, true} {
 		require.Equal(t, short, newPropagator(propagators[i]).w3c, "%d", i)
 	}
 	require.Nil(t, newPropagator(propagators[2]).rest)

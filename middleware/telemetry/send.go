@@ -131,24 +131,30 @@ func (s *sending) traced(ms []*bus.Message) []*bus.Message {
 	if len(h) == 0 {
 		return ms
 	}
-	all, copies := s.copied.all[:], []bus.Message(nil)
-	if len(ms) > 1 {
-		all, copies = make([]*bus.Message, len(ms)), make([]bus.Message, len(ms))
+	if len(ms) == 1 && ms[0] != nil && s.own == nil {
+		return s.tracedOne(ms[0], h)
 	}
+	all, copies := make([]*bus.Message, len(ms)), make([]bus.Message, len(ms))
 	for i, m := range ms {
 		if m == nil || s.own != nil && s.own[i].IsValid() {
 			all[i] = m
 			continue
 		}
-		c := &s.copied.Message
-		if len(ms) > 1 {
-			c = &copies[i]
-		}
-		*c = *m
-		c.Headers = with(m.Headers, h)
-		all[i] = c
+		copies[i] = *m
+		copies[i].Headers = with(m.Headers, h)
+		all[i] = &copies[i]
 	}
 	return all
+}
+
+// tracedOne is traced for a single message that is not nil and has no context of its own.
+func (s *sending) tracedOne(m *bus.Message, h transport.Headers) []*bus.Message {
+	s.copied.Message = *m
+	if s.copied.Headers = h; len(m.Headers) > 0 {
+		s.copied.Headers = with(m.Headers, h)
+	}
+	s.copied.all[0] = &s.copied.Message
+	return s.copied.all[:]
 }
 
 // end ends the span. A sender that did not return panicked, or ended its goroutine.

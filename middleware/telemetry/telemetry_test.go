@@ -86,6 +86,19 @@ func TestHeadersAreCopied(t *testing.T) {
 	})
 }
 
+// What is further in may change the headers of one message, and not those of another by that.
+func TestMessagesShareNoHeaders(t *testing.T) {
+	ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{TraceID: [16]byte{1}, SpanID: [8]byte{2}}))
+	send := telemetry.New(telemetry.Options{}).Send(func(_ context.Context, _ transport.Topic, ms []*bus.Message) error {
+		ms[0].Headers[0].Value = "changed"
+		require.NotEqual(t, "changed", ms[1].Headers[0].Value)
+		require.NotSame(t, ms[0], ms[1])
+		return nil
+	})
+	require.NoError(t, send(ctx, transport.Topic{Name: "t"}, []*bus.Message{{ID: "1"}, {ID: "2"}}))
+	require.Panics(t, func() { _ = send(ctx, transport.Topic{Name: "t"}, []*bus.Message{nil}) }, "a nil message is passed on, for the transport to refuse")
+}
+
 // A header is written by whoever publishes: no value of it may keep an event from its handler.
 func FuzzHostileHeaders(f *testing.F) {
 	for _, s := range []string{"", traceparent, "00-0-0-0", "ff-" + traceparent[3:], traceparent + "-x", "\x00\xff", "k=v,k=v;p"} {
