@@ -54,6 +54,7 @@ func FuzzHeadersReadAsByThePropagator(f *testing.F) {
 		plain[:35] + "_" + plain[36:], plain[:52] + "_" + plain[53:], plain[:2] + "_" + plain[3:]} {
 		f.Add(s, "", "")
 		f.Add(s, "k=v", "a=b")
+		f.Add(s, "", "a=b")
 	}
 	f.Fuzz(func(t *testing.T, parent, state, bag string) {
 		for i, p := range propagators {
