@@ -26,21 +26,21 @@ const jsonType = "application/json"
 // may be used concurrently.
 func JSON[T any]() Codec[T] { return jsonCodec[T]{plainJSON(reflect.TypeFor[T]())} }
 
-type jsonCodec[T any] struct{ plain plainness }
+type jsonCodec[T any] struct{ plain plain }
 
 func (jsonCodec[T]) ContentType() string { return jsonType }
 
 // likeV1 has the coming encoding/json, which decodes in half the time and with a third of the allocations, keep to the rules of the
-// present one. It is used for types for which it does. What it refuses the present one is asked about: it has the last word, and
-// says why in the errors people know.
+// present one. It is used for types of which that is known. What it refuses the present one is asked about: it has the last word,
+// and says why in the errors people know.
 var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
 
 func (c jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
-	if !c.plain.encode {
+	if !c.plain.is {
 		return appendLikeV1(dst, &v)
 	}
-	out, err := jsonv2.Marshal(&v, likeV1) // its address, or methods with a pointer receiver are not found
-	if err != nil {
+	out, err := jsonv2.Marshal(&v, likeV1)
+	if err != nil || !c.plain.encoded(out) {
 		return appendLikeV1(dst, &v)
 	}
 	if dst == nil {
@@ -53,7 +53,7 @@ func appendLikeV1[T any](dst []byte, v *T) ([]byte, error) {
 	var w jsonWriter
 	enc := json.NewEncoder(&w)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := enc.Encode(v); err != nil { // by its address, or methods with a pointer receiver are not found
 		return dst, jsonEncodeError(reflect.TypeFor[T](), err)
 	}
 	return append(dst, w.out[:len(w.out)-1]...), nil // Encode ends with a newline
@@ -73,7 +73,7 @@ func (c jsonCodec[T]) DecodeInto(contentType string, body []byte, v *T) error {
 	if err := Accept(contentType, jsonType); err != nil {
 		return err
 	}
-	if c.plain.decode && jsonv2.Unmarshal(body, v, likeV1) == nil {
+	if c.plain.decodes(body) && jsonv2.Unmarshal(body, v, likeV1) == nil {
 		return nil
 	}
 	*v = *new(T)

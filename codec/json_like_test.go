@@ -53,6 +53,28 @@ type Pointed struct {
 	X []Embedded `json:"x"`
 }
 
+// simple is plain: the coming package does it.
+type simple struct {
+	A string              `json:"a"`
+	B *int64              `json:"b,omitempty"`
+	C []string            `json:"c"`
+	D map[string]*simple  `json:"d"`
+	E time.Time           `json:"e,omitzero"`
+	F time.Duration       `json:"f"`
+	G []byte              `json:"g"`
+	H [3]byte             `json:"h"`
+	M map[string][]string `json:"-"`
+	N float32
+	O struct{ P, Q bool }
+	S [2]int
+	T []*bool
+	U map[string][]byte `json:"u,omitempty"`
+	V uint8             `json:"v"`
+	W float64           `json:"w_x-y,omitempty"`
+	X []simple          `json:"x"`
+	Y *time.Time
+}
+
 type numbered struct {
 	N json.Number    `json:"n"`
 	A any            `json:"a"`
@@ -91,6 +113,12 @@ func sameJSON[T any](t *testing.T, body []byte) {
 func sameForAll(t *testing.T, body []byte) {
 	t.Helper()
 	sameJSON[odd](t, body)
+	sameJSON[simple](t, body)
+	sameJSON[[]simple](t, body)
+	sameJSON[map[string]int16](t, body)
+	sameJSON[[]uint8](t, body)
+	sameJSON[[]time.Time](t, body)
+	sameJSON[*[2]bool](t, body)
 	sameJSON[*odd](t, body)
 	sameJSON[[]odd](t, body)
 	sameJSON[numbered](t, body)
