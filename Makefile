@@ -49,7 +49,7 @@ tidy-check:
 	$(call in_modules,go mod tidy -diff) || { echo "go.mod or go.sum is not tidy: run make tidy"; exit 1; }
 
 bench: tools ## measure typedbus against its rivals (6 minutes, on an idle machine); renews bench/results.json and docs/performance.md
-	cd bench && go run . -docs ../docs $(BENCHFLAGS)
+	cd bench && go run . -docs "$(CURDIR)/docs" $(BENCHFLAGS)
 
 bench-quick: tools ## a look at the same in a minute and a half; writes bench/results-quick.json
 	cd bench && go run . -quick -out results-quick.json $(BENCHFLAGS)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"testing"
 
 	"github.com/typedbus/typedbus/bench/contest"
 	"github.com/typedbus/typedbus/codec"
@@ -55,7 +54,7 @@ func endToEnd(ctx context.Context, r round) error {
 func codecAllocs() float64 {
 	c := codec.JSON[contest.Event]()
 	e := *contest.NewEvent(1)
-	return testing.AllocsPerRun(100, func() {
+	return contest.AllocsOf(func() {
 		body, err := c.Append(nil, e)
 		if err == nil {
 			_, err = c.Decode(c.ContentType(), body)

@@ -49,3 +49,14 @@ func PeakMemory() int64 {
 	}
 	return 0
 }
+
+// AllocsOf is how many allocations a call of f makes.
+func AllocsOf(f func()) float64 {
+	const n = 1000
+	f() // what it makes once
+	before := usageNow()
+	for range n {
+		f()
+	}
+	return float64(usageNow().allocs-before.allocs) / n
+}
