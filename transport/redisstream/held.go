@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +20,8 @@ type held struct {
 	id    string
 	count int64 // how often it was delivered
 	book  bookkeeping
-	kept  kept // its fields, for when they are gone from the stream
+	kept  kept   // its fields, for when they are gone from the stream
+	body  string // the value of the field with the body, if it is long; then kept has no such field
 
 	since    time.Time // when the server last said, or is known to have thought, that it is ours
 	handed   bool      // Receive has returned it; until then it waits in the reader
@@ -75,6 +77,7 @@ func (s *subscription) hold(es []entry) (fresh []*held) {
 // holdable makes a lease of an entry, with copies of all that is in it: an entry is part of a large answer.
 func (s *subscription) holdable(e *entry, now time.Time) *held {
 	s.held.serial++
+	body := s.takeLongBody(e)
 	var serial [13]byte
 	number := strconv.AppendUint(serial[:0], s.held.serial, 36)
 	keyLen := 1 + len(e.id)
@@ -89,9 +92,34 @@ func (s *subscription) holdable(e *entry, now time.Time) *held {
 	keep(&b, e.fields)
 	copied := b.String()
 
-	h := &held{key: copied[:keyLen], src: e.src, id: copied[1:keyLen], count: e.count, kept: kept(copied[receiptLen:]), since: now}
+	h := &held{key: copied[:keyLen], src: e.src, id: copied[1:keyLen], count: e.count, kept: kept(copied[receiptLen:]), body: body, since: now}
 	s.describe(h, copied[:receiptLen], e.fields != nil)
 	return h
+}
+
+// longBody is from what length a body is copied apart: ids, keys and headers are parts of one string with all that is short, and who
+// keeps one of them keeps that string.
+const longBody = 1 << 10
+
+// takeLongBody takes a long body out of e and returns a copy; "" if there is none.
+func (s *subscription) takeLongBody(e *entry) string {
+	for i := range e.fields {
+		if f := &e.fields[i]; f.name == s.mapping.Data && len(f.value) >= longBody {
+			body := strings.Clone(f.value)
+			e.fields = slices.Delete(e.fields, i, i+1)
+			return body
+		}
+	}
+	return ""
+}
+
+// appendFields appends the fields of h to fs.
+func (s *subscription) appendFields(fs fields, h *held) fields {
+	fs = h.kept.appendTo(fs)
+	if h.body != "" {
+		fs = append(fs, field{s.mapping.Data, h.body})
+	}
+	return fs
 }
 
 // describe makes the delivery of h. Time, and the id of a message that has none, come from the entry in the topic's stream, so that
@@ -99,7 +127,7 @@ func (s *subscription) holdable(e *entry, now time.Time) *held {
 func (s *subscription) describe(h *held, receipt string, live bool) {
 	var fs fields
 	if live {
-		fs = h.kept.appendTo(s.reader.scratch[:0])
+		fs = s.appendFields(s.reader.scratch[:0], h)
 		s.reader.scratch = fs
 	}
 	e := entry{src: h.src, id: h.id, fields: fs}
@@ -200,7 +228,7 @@ func (hs *heldSet) drop(lost []*transport.Delivery, h *held) []*transport.Delive
 		return lost
 	}
 	delete(hs.byKey, h.key)
-	hs.lost.add(h.Receipt)
+	hs.lost.add(strings.Clone(h.Receipt)) // or each would keep its event, of which it is a part
 	if h.handed {
 		lost = append(lost, &h.Delivery)
 	}

@@ -52,7 +52,7 @@ func (s *subscription) endingArgs(e *ending) []any {
 	own := s.ownFields(e)
 	args = append(append(args, len(own)), own...)
 	if e.given {
-		fs := e.held.kept.appendTo(nil)
+		fs := s.appendFields(nil, e.held)
 		args = append(args, len(fs)*2)
 		for _, f := range fs {
 			args = append(args, f.name, f.value)

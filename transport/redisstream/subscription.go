@@ -89,10 +89,17 @@ func (t *Transport) takeTurn(ctx context.Context) (done func(), err error) {
 	}
 	select {
 	case t.opening <- struct{}{}:
-		return func() { <-t.opening }, nil
+		done = func() { <-t.opening }
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
+	case <-t.ctx.Done():
+		return nil, transport.ErrClosed
 	}
+	if err := t.usable(); err != nil { // closed while it waited: nothing is made on the server any more
+		done()
+		return nil, err
+	}
+	return done, nil
 }
 
 // admit has Close close s, unless it is too late for that.
