@@ -80,7 +80,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 
 // openAtOnce is how many subscriptions are opened at the same time: a service that declares a thousand would fill the pool of its
 // client with connections that nobody needs afterwards.
-const openAtOnce = 4
+const openAtOnce = 3
 
 // takeTurn waits until fewer are being opened. On a Cluster nobody waits, lest a node that hangs hold up the others.
 func (t *Transport) takeTurn(ctx context.Context) (done func(), err error) {
