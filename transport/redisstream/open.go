@@ -18,7 +18,7 @@ import (
 // options; hooks added to the client do not see those. New connects to nothing. What is wrong with client or opts is reported
 // by each use of the transport.
 func New(client redis.UniversalClient, opts Options) *Transport {
-	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}, opening: make(chan struct{}, openAtOnce)}
+	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}, joining: make(chan struct{}, joinAtOnce)}
 	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
 	c, err := newClients(t.ctx, client)
 	t.reads, t.leases = c.reads, c.leases

@@ -52,16 +52,8 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 	if _, err := startPosition(g.Start); err != nil {
 		return nil, err
 	}
-	done, err := t.takeTurn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	if err := t.preflightConsumer(ctx, topic.Name, g.Name); err != nil {
-		return nil, err
-	}
 	s := t.newSubscription(topic, g)
-	err = s.join(ctx, true)
+	err := s.joinInTurn(ctx)
 	if err == nil {
 		_, err = s.connect(ctx) // now, so that it is no part of the first Receive and its context
 	}
@@ -78,18 +70,30 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic, g tran
 	return s, nil
 }
 
-// openAtOnce is how many subscriptions are opened at the same time: a service that declares a thousand would fill the pool of its
-// client with connections that nobody needs afterwards.
-const openAtOnce = 3
+// joinAtOnce is how many subscriptions join their groups at the same time: a service that declares a thousand would fill the pool
+// of its client with connections that nobody needs afterwards.
+const joinAtOnce = 4
 
-// takeTurn waits until fewer are being opened. On a Cluster nobody waits, lest a node that hangs hold up the others.
+func (s *subscription) joinInTurn(ctx context.Context) error {
+	done, err := s.t.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.t.preflightConsumer(ctx, s.topic.Name, s.group.Name); err != nil {
+		return err
+	}
+	return s.join(ctx, true)
+}
+
+// takeTurn waits until fewer do. On a Cluster nobody waits, lest a node that hangs hold up the others.
 func (t *Transport) takeTurn(ctx context.Context) (done func(), err error) {
 	if t.reads.cluster != nil {
 		return func() {}, nil
 	}
 	select {
-	case t.opening <- struct{}{}:
-		done = func() { <-t.opening }
+	case t.joining <- struct{}{}:
+		done = func() { <-t.joining }
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-t.ctx.Done():

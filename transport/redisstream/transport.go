@@ -25,7 +25,7 @@ type Transport struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // everything the transport started
 
-	opening    chan struct{} // a token for each subscription that is being opened; see takeTurn
+	joining    chan struct{} // a token for each subscription that joins its group; see takeTurn
 	targets    targets       // command.go
 	committer  *committer    // lane.go
 	checks     checkedOnce   // preflight.go

@@ -16,7 +16,7 @@ func TestWaitingForATurn(t *testing.T) {
 	defer c.Close()
 	tr := New(c, Options{})
 	var leave []func()
-	for range openAtOnce {
+	for range joinAtOnce {
 		done, err := tr.takeTurn(t.Context())
 		require.NoError(t, err)
 		leave = append(leave, done)
