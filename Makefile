@@ -52,7 +52,7 @@ bench: tools ## measure typedbus against its rivals (6 minutes, on an idle machi
 	cd bench && go run . -docs "$(CURDIR)/docs" $(BENCHFLAGS)
 
 bench-quick: tools ## a look at the same in a minute and a half; writes bench/results-quick.json
-	cd bench && go run . -quick -out results-quick.json $(BENCHFLAGS)
+	cd bench && go run . -quick $(BENCHFLAGS)
 
 matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked into build/ beside the system's own)
 	scripts/servers.sh build/redis8 sid redis-server redis-tools

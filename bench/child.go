@@ -82,7 +82,7 @@ func profile() (stop func(), err error) {
 // running is a task under way.
 type running interface {
 	wait() (outcome, error)
-	kill()
+	kill() error // nil unless the task had ended by itself, which is a failure
 }
 
 // A child is this program, started again for a spec.
@@ -103,6 +103,8 @@ func startChild(ctx context.Context, s spec) (running, error) {
 	}
 	c := &child{spec: s, cmd: exec.CommandContext(ctx, self, "-child", string(arg))}
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) } // it says what it waits for
+	c.cmd.WaitDelay = 3 * time.Second                                            // or is killed
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
 	return c, c.cmd.Start()
 }
@@ -114,7 +116,11 @@ func (c *child) wait() (out outcome, err error) {
 	return out, json.Unmarshal(c.stdout.Bytes(), &out)
 }
 
-func (c *child) kill() {
+func (c *child) kill() error {
 	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	_, err := c.wait()
+	if state, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && state.Signaled() {
+		return nil
+	}
+	return err
 }

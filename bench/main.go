@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -26,8 +27,8 @@ import (
 func main() {
 	child := flag.String("child", "", "what a child process is to do, as JSON; for the program itself")
 	short := flag.Bool("quick", false, "fewer and shorter rounds, no sweeps")
-	only := flag.String("only", "", "measure only the parts whose names match this expression")
-	out := flag.String("out", "results.json", "where the results go")
+	only := flag.String("only", "", "measure only the parts whose names match this expression, and write nothing")
+	out := flag.String("out", "", "where the results go; default results.json, or results-quick.json")
 	docs := flag.String("docs", "", "the directory of performance.md, whose tables and charts are renewed; none if empty")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -37,7 +38,11 @@ func main() {
 	if *child != "" {
 		err = perform(ctx, *child, os.Stdout)
 	} else {
-		err = runAll(ctx, *short, *only, *out, *docs)
+		file := "results.json"
+		if *short {
+			file = "results-quick.json"
+		}
+		err = runAll(ctx, *short, *only, cmp.Or(*out, file), *docs)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,6 +65,11 @@ func runAll(ctx context.Context, short bool, only, out, docs string) error {
 	if only != "" {
 		if s.only, err = regexp.Compile(only); err != nil {
 			return err
+		}
+	}
+	if docs != "" && only == "" {
+		if _, err := os.Stat(filepath.Join(docs, "performance.md")); err != nil {
+			return err // now, and not after six minutes
 		}
 	}
 	if err := s.runParts(ctx); err != nil {
@@ -100,6 +110,9 @@ func (s *suite) runParts(ctx context.Context) error {
 // publish shows the results, writes them, and renews the document.
 func (s *suite) publish(out, docs string) error {
 	report.Table(os.Stdout, goals, s.results)
+	if s.only != nil {
+		return s.partly()
+	}
 	if err := s.results.Write(out); err != nil {
 		return err
 	}
@@ -112,6 +125,15 @@ func (s *suite) publish(out, docs string) error {
 		return err
 	}
 	return errors.Join(s.renew(filepath.Join(docs, "performance.md")), report.Charts(charts, s.results))
+}
+
+// partly is the end of a run that -only has cut: what it has measured would leave holes in what a whole run has written.
+func (s *suite) partly() error {
+	if len(s.results.Ratios)+len(s.results.Sweeps) == 0 {
+		return fmt.Errorf("-only %s: no part has such a name (and -quick has no sweeps)", s.only)
+	}
+	fmt.Println("written: nothing, because -only left parts out")
+	return nil
 }
 
 // renew puts the tables of this run into the document.

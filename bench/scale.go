@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -121,7 +122,9 @@ func consumers(ctx context.Context, r round) error {
 }
 
 // consumeWith is how many events n processes acknowledge in a second, out of a backlog.
-func (s *suite) consumeWith(ctx context.Context, n int) (float64, error) {
+func (s *suite) consumeWith(ctx context.Context, n int) (perSecond float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // one that fails is not waited for by anybody
+	defer cancel()
 	const work, concurrency = time.Millisecond, 16
 	sp, err := s.prepare(ctx, spec{Do: "fill", Rival: "typedbus-bytes", Publishers: 2, Batch: 200, Events: 50_000 + n*40_000})
 	if err != nil {
@@ -136,7 +139,7 @@ func (s *suite) consumeWith(ctx context.Context, n int) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer c.kill()
+		defer func() { err = errors.Join(err, c.kill()) }()
 	}
 	const begun = 5_000 // by then all are at work
 	first, err := s.awaitSettled(ctx, sp.Setup.Topic, n*begun)
@@ -158,7 +161,7 @@ func (s *suite) awaitSettled(ctx context.Context, stream string, n int) (int64, 
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, fmt.Errorf("%d of %d events are acknowledged: %w", settled, n, ctx.Err())
 		}
 	}
 }

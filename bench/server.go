@@ -33,6 +33,7 @@ func startServer(ctx context.Context) (*server, error) {
 	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir, "--logfile", "log")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive a benchmark that is killed
 	if err := s.cmd.Start(); err != nil {
+		os.RemoveAll(s.dir)
 		return nil, fmt.Errorf("redis-server: %w: `make setup` installs it", err)
 	}
 	s.Client = redis.NewClient(&redis.Options{Addr: s.addr})

@@ -20,10 +20,11 @@ func (s *suite) inBatches(rival string) spec {
 // endToEnd is from Publish to the acknowledgement.
 func endToEnd(ctx context.Context, r round) error {
 	out := map[string]outcome{}
-	for _, sp := range []spec{
-		r.oneByOne("typedbus"), r.oneByOne("watermill"), r.oneByOne("asynq"), r.oneByOne("nats-file"), r.oneByOne("typedbus-standard"),
-		r.oneByOne("typedbus-telemetry"), r.oneByOne("raw-single"), r.oneByOne("watermill-32"), r.oneByOne("asynq-4"), r.inBatches("raw"), r.inBatches("typedbus-bytes"),
-	} {
+	for _, sp := range r.inTurn(
+		r.inBatches("raw"), r.inBatches("typedbus-bytes"), r.oneByOne("watermill"), r.oneByOne("asynq"), r.oneByOne("nats-file"),
+		r.oneByOne("typedbus"), r.oneByOne("typedbus-standard"), r.oneByOne("typedbus-telemetry"),
+		r.oneByOne("raw-single"), r.oneByOne("watermill-32"), r.oneByOne("asynq-4"),
+	) {
 		o, err := r.measure(ctx, sp)
 		if err != nil {
 			return err
@@ -92,12 +93,15 @@ func publishing(ctx context.Context, r round) error {
 
 func latencies(ctx context.Context, r round) error {
 	out := map[string]contest.Latency{}
-	for _, rival := range []string{"typedbus", "raw-single", "watermill", "asynq", "nats-file"} {
-		o, err := r.measure(ctx, spec{Do: "latency", Rival: rival, Publishers: 64, PerSecond: 2000, For: r.latency})
+	at2000 := func(rival string) spec {
+		return spec{Do: "latency", Rival: rival, Publishers: 64, PerSecond: 2000, For: r.latency}
+	}
+	for _, sp := range r.inTurn(at2000("raw-single"), at2000("typedbus"), at2000("watermill"), at2000("asynq"), at2000("nats-file")) {
+		o, err := r.measure(ctx, sp)
 		if err != nil {
 			return err
 		}
-		l := o.Latency
+		l, rival := o.Latency, sp.Rival
 		r.say("%-12s p50 %6.0f µs  p90 %6.0f µs  p99 %6.0f µs", rival, l.P50, l.P90, l.P99)
 		r.figure(rival+".latency_p50_us", l.P50)
 		r.figure(rival+".latency_p99_us", l.P99)
@@ -110,8 +114,9 @@ func latencies(ctx context.Context, r round) error {
 
 func inMemory(ctx context.Context, r round) error {
 	perSecond := map[string]float64{}
-	for _, rival := range []string{"typedbus-memory", "gochannel"} {
-		o, err := r.measure(ctx, r.oneByOne(rival))
+	for _, sp := range r.inTurn(r.oneByOne("typedbus-memory"), r.oneByOne("gochannel")) {
+		rival := sp.Rival
+		o, err := r.measure(ctx, sp)
 		if err != nil {
 			return err
 		}

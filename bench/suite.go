@@ -37,8 +37,8 @@ type scale struct {
 }
 
 var (
-	full  = scale{rounds: 5, unit: time.Second, warmup: 200 * time.Millisecond, latency: 2 * time.Second, backlog: 1_000_000, settle: 10 * time.Second, idle: 10 * time.Second, sweep: 500 * time.Millisecond}
-	quick = scale{rounds: 2, unit: 500 * time.Millisecond, warmup: 150 * time.Millisecond, latency: time.Second, backlog: 200_000, settle: 7 * time.Second, idle: 4 * time.Second}
+	full  = scale{rounds: 5, unit: time.Second, warmup: 200 * time.Millisecond, latency: 1500 * time.Millisecond, backlog: 1_000_000, settle: 10 * time.Second, idle: 10 * time.Second, sweep: 500 * time.Millisecond}
+	quick = scale{rounds: 2, unit: 500 * time.Millisecond, warmup: 150 * time.Millisecond, latency: time.Second, backlog: 200_000, settle: 5 * time.Second, idle: 4 * time.Second}
 )
 
 // A part is measured in rounds: in each, all that it compares, one after the other.
@@ -52,12 +52,22 @@ type part struct {
 type round struct {
 	*suite
 	name    string
+	number  int                  // from 0
 	values  map[string][]float64 // of all rounds, by the name of a goal
 	figures map[string][]float64
 }
 
 func (r round) ratio(name string, v float64)  { r.values[name] = append(r.values[name], v) }
 func (r round) figure(name string, v float64) { r.figures[name] = append(r.figures[name], v) }
+
+// inTurn puts what a round measures into its order: every second round begins with the last, so that nobody always has the same
+// neighbour.
+func (r round) inTurn(specs ...spec) []spec {
+	if r.number%2 == 1 {
+		slices.Reverse(specs)
+	}
+	return specs
+}
 
 // say shows progress.
 func (r round) say(format string, args ...any) {
@@ -72,7 +82,7 @@ func (s *suite) run(ctx context.Context, p part) error {
 	values, figures := map[string][]float64{}, map[string][]float64{}
 	n := min(p.rounds, s.rounds)
 	for i := range n {
-		r := round{suite: s, name: fmt.Sprintf("%s %d/%d", p.name, i+1, n), values: values, figures: figures}
+		r := round{suite: s, name: fmt.Sprintf("%s %d/%d", p.name, i+1, n), number: i, values: values, figures: figures}
 		if err := p.round(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -113,6 +123,7 @@ func (s *suite) measure(ctx context.Context, sp spec) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	defer os.RemoveAll(sp.Setup.Dir)
 	return s.again(ctx, sp)
 }
 
@@ -125,5 +136,9 @@ func (s *suite) again(ctx context.Context, sp spec) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	return c.wait()
+	out, err := c.wait()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return out, err
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +43,19 @@ func TestMediansOfRounds(t *testing.T) {
 
 	err = s.run(t.Context(), part{"broken", 1, func(context.Context, round) error { return assert.AnError }})
 	assert.ErrorContains(t, err, "broken 1/1: ")
+}
+
+func TestAPartOfARunLeavesTheFilesOfAWholeOne(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, os.WriteFile(out, []byte("whole"), 0o600))
+	s := newSuite()
+	s.only = regexp.MustCompile("speed")
+	assert.ErrorContains(t, s.publish(out, ""), "no part has such a name")
+	require.NoError(t, s.run(t.Context(), part{"speed", 1, func(_ context.Context, r round) error { r.ratio("ratio", 1); return nil }}))
+	require.NoError(t, s.publish(out, filepath.Join(t.TempDir(), "none")))
+	text, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Equal(t, "whole", string(text))
 }
 
 func TestEveryGoalHasANameOfItsOwn(t *testing.T) {
@@ -110,7 +126,7 @@ func (i *inside) wait() (out outcome, err error) {
 	return out, json.Unmarshal(i.stdout.Bytes(), &out)
 }
 
-func (i *inside) kill() { i.cancel(); <-i.done }
+func (i *inside) kill() error { i.cancel(); <-i.done; return i.err }
 
 func TestAChildSaysWhatIsWrong(t *testing.T) {
 	for arg, want := range map[string]string{

@@ -117,40 +117,68 @@ func publishSome(ctx context.Context, session contest.Session, last, n int) erro
 	return session.(contest.BatchPublisher).PublishAll(ctx, es)
 }
 
-// drain consumes a backlog of a known size, and tells the speed of each tenth.
+// drain consumes a backlog of a known size, and tells the speed of each tenth. It ends when all is acknowledged.
 func drain(ctx context.Context, s spec) (out outcome, err error) {
 	session, err := open(ctx, s)
 	if err != nil {
 		return out, err
 	}
-	var handled atomic.Int64
-	tenth := int64(s.Events) / 10
-	at := make([]time.Time, 11)
-	over := make(chan struct{})
-	err = session.Consume(ctx, func(*contest.Event) {
-		n := handled.Add(1)
-		if n == 1 {
-			at[0] = time.Now()
-		}
-		if n%tenth == 0 {
-			at[n/tenth] = time.Now()
-		}
-		if n == 10*tenth {
-			close(over)
-		}
-	})
-	if err != nil {
+	t := newTenths(s.Events)
+	if err := session.Consume(ctx, t.handle); err != nil {
 		return out, err
 	}
-	select {
-	case <-over:
-	case <-ctx.Done():
-		return out, ctx.Err()
+	for _, mark := range t.marks {
+		select {
+		case <-mark:
+		case <-ctx.Done():
+			return out, fmt.Errorf("%d of %d events are handled: %w", t.handled.Load(), s.Events, ctx.Err())
+		}
 	}
-	for i := range 10 {
-		out.Tenths = append(out.Tenths, float64(tenth)/at[i+1].Sub(at[i]).Seconds())
+	for n := int64(0); n < int64(s.Events); <-time.After(time.Millisecond) {
+		if n, err = session.Settled(ctx); err != nil {
+			return out, err
+		}
 	}
+	out.Tenths = t.speeds()
 	return out, session.Close()
+}
+
+// tenths notes when each tenth of the events was handled.
+type tenths struct {
+	handled atomic.Int64
+	size    int64
+	at      [11]time.Time
+	marks   [11]chan struct{} // closed when at is set
+}
+
+func newTenths(events int) *tenths {
+	t := &tenths{size: int64(events) / 10}
+	for i := range t.marks {
+		t.marks[i] = make(chan struct{})
+	}
+	return t
+}
+
+func (t *tenths) handle(*contest.Event) {
+	switch n := t.handled.Add(1); {
+	case n == 1:
+		t.mark(0)
+	case n%t.size == 0 && n <= 10*t.size:
+		t.mark(n / t.size)
+	}
+}
+
+func (t *tenths) mark(i int64) {
+	t.at[i] = time.Now()
+	close(t.marks[i])
+}
+
+// speeds are in events/s.
+func (t *tenths) speeds() (all []float64) {
+	for i := range 10 {
+		all = append(all, float64(t.size)/t.at[i+1].Sub(t.at[i]).Seconds())
+	}
+	return all
 }
 
 // consume handles events until it is killed.
@@ -169,6 +197,12 @@ func consume(ctx context.Context, s spec) (out outcome, err error) {
 
 // idle opens subscriptions and does nothing.
 func idle(ctx context.Context, s spec) (out outcome, err error) {
+	watch := redis.NewClient(&redis.Options{Addr: s.Setup.Redis})
+	defer watch.Close()
+	others, err := conns(ctx, watch)
+	if err != nil {
+		return out, err
+	}
 	session, err := open(ctx, s)
 	if err != nil {
 		return out, err
@@ -177,8 +211,6 @@ func idle(ctx context.Context, s spec) (out outcome, err error) {
 		return out, err
 	}
 	<-time.After(s.Settle)
-	watch := redis.NewClient(&redis.Options{Addr: s.Setup.Redis})
-	defer watch.Close()
 	server, err := serverCPU(ctx, watch)
 	if err != nil {
 		return out, err
@@ -191,7 +223,13 @@ func idle(ctx context.Context, s spec) (out outcome, err error) {
 		return out, err
 	}
 	out.Cores = (client + after - server).Seconds() / took.Seconds()
-	list, err := watch.ClientList(ctx).Result()
-	out.Conns = strings.Count(list, "\n") - 1 // without that of watch
+	n, err := conns(ctx, watch)
+	out.Conns = n - others
 	return out, err
+}
+
+// conns is how many connections the server has, that of c among them.
+func conns(ctx context.Context, c *redis.Client) (int, error) {
+	list, err := c.ClientList(ctx).Result()
+	return strings.Count(list, "\n"), err
 }

@@ -71,7 +71,7 @@ func (l *latencies) publish(ctx context.Context, s Session, n int64, every time.
 	began := time.Now()
 	for i := range n {
 		at := began.Add(time.Duration(i) * every)
-		if wait := time.Until(at); wait > 0 {
+		for wait := time.Until(at); wait > 0; wait = time.Until(at) { // a signal ends a sleep too early
 			ts := unix.NsecToTimespec(int64(wait))
 			_ = unix.Nanosleep(&ts, nil)
 		}

@@ -1,9 +1,6 @@
 package contest
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // A Rival is one way to get events from publishers to a handler.
 type Rival struct {
@@ -14,14 +11,13 @@ type Rival struct {
 
 // A Setup is what a rival is to work with.
 type Setup struct {
-	Redis       string        // host:port of a server that has nothing else to do
-	Dir         string        // an empty directory for files
-	Topic       string        // a name nobody else uses
-	Topics      int           // how many topics the events are spread over; 0 is 1
-	Publishers  int           // how many goroutines will publish
-	Concurrency int           // how many events may be handled at a time; 0 is the rival's default, or what its documentation recommends for speed
-	Body        int           // bytes of a body, for rivals that carry bytes; 0 is an encoded Event
-	Work        time.Duration // how long the handler takes, so that a rival that has to be told its concurrency can be
+	Redis       string // host:port of a server that has nothing else to do
+	Dir         string // an empty directory for files
+	Topic       string // a name nobody else uses
+	Topics      int    // how many topics the events are spread over; 0 is 1
+	Publishers  int    // how many goroutines will publish
+	Concurrency int    // how many events may be handled at a time; 0 is the rival's default, or what its documentation recommends for speed
+	Body        int    // bytes of a body, for rivals that carry bytes; 0 is an encoded Event
 }
 
 // A Session is a rival at work. Publish may be called concurrently.

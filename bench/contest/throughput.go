@@ -15,6 +15,9 @@ const window = 10_000
 // windowBytes bounds it where bodies are large.
 const windowBytes = 64 << 20
 
+// windowOfWork bounds it where handlers take time.
+const windowOfWork = 1000
+
 // A Load says what a throughput run does.
 type Load struct {
 	Publishers int           // goroutines
@@ -40,9 +43,12 @@ type Throughput struct {
 
 // MeasureThroughput publishes for a while, waits until everything is acknowledged, and says how fast that was altogether.
 func MeasureThroughput(ctx context.Context, s Session, l Load) (Throughput, error) {
-	r := &run{Session: s, load: l, window: window}
+	r := &run{Session: s, load: l, window: window, gate: make(chan struct{}, 1)}
 	if l.Body > 0 {
 		r.window = int64(min(window, max(windowBytes/l.Body, 16)))
+	}
+	if l.Work > 0 { // or they would be measured at how fast they drain a backlog after the end
+		r.window = min(r.window, windowOfWork)
 	}
 	if !l.NoConsumer {
 		if err := s.Consume(ctx, r.handle); err != nil {
@@ -87,7 +93,8 @@ type run struct {
 	published atomic.Int64
 	_         [64]byte // the two counters are on different cache lines
 	handled   atomic.Int64
-	worthless atomic.Int64 // events without a price: none
+	worthless atomic.Int64  // events without a price: none
+	gate      chan struct{} // has room for one of those who wait for the window
 }
 
 // handle is the work: all rivals do the same.
@@ -124,15 +131,18 @@ func (r *run) publishFor(ctx context.Context, d time.Duration) error {
 	if err := failed.Load(); err != nil {
 		return fmt.Errorf("publish: %w", *err)
 	}
+	if err := r.awaitSettled(ctx); err != nil {
+		return err
+	}
 	if n := r.worthless.Load(); n > 0 {
 		return fmt.Errorf("%d events came without their content", n)
 	}
-	return r.awaitSettled(ctx)
+	return nil
 }
 
 func (r *run) publish(ctx context.Context) error {
-	for !r.load.NoConsumer && r.published.Load()-r.handled.Load() >= r.window {
-		<-time.After(50 * time.Microsecond)
+	if err := r.awaitRoom(ctx); err != nil {
+		return err
 	}
 	if r.load.Batch <= 1 {
 		return r.Publish(ctx, anyEvent(r.published.Add(1)))
@@ -145,6 +155,34 @@ func (r *run) publish(ctx context.Context) error {
 	return r.Session.(BatchPublisher).PublishAll(ctx, es)
 }
 
+// awaitRoom waits until the window has room. One publisher looks and the others wait for it: if all of them looked, they would take
+// the processor from consumers that are slow already.
+func (r *run) awaitRoom(ctx context.Context) error {
+	if r.load.NoConsumer || r.hasRoom() {
+		return nil
+	}
+	select {
+	case r.gate <- struct{}{}:
+		defer func() { <-r.gate }()
+	case <-ctx.Done():
+		return r.unhandled(ctx)
+	}
+	for !r.hasRoom() {
+		select {
+		case <-time.After(200 * time.Microsecond):
+		case <-ctx.Done():
+			return r.unhandled(ctx)
+		}
+	}
+	return nil
+}
+
+func (r *run) unhandled(ctx context.Context) error {
+	return fmt.Errorf("%d of %d events are handled: %w", r.handled.Load(), r.published.Load(), ctx.Err())
+}
+
+func (r *run) hasRoom() bool { return r.published.Load()-r.handled.Load() < r.window }
+
 // awaitSettled waits until the broker says that all is acknowledged.
 func (r *run) awaitSettled(ctx context.Context) error {
 	if r.load.NoConsumer {
@@ -154,7 +192,7 @@ func (r *run) awaitSettled(ctx context.Context) error {
 		select {
 		case <-time.After(100 * time.Microsecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d events are handled: %w", r.handled.Load(), r.published.Load(), ctx.Err())
+			return r.unhandled(ctx)
 		}
 	}
 	for {

@@ -51,7 +51,7 @@ func (r *Results) caption() string {
 	add("a quick run, not to be quoted", m.Quick)
 	add("%s", m.Date != "", m.Date)
 	add("medians of %d rounds", m.Rounds > 1, m.Rounds)
-	add("Redis %s", m.Redis != "", m.Redis)
+	add("%s", m.Redis != "", m.Redis)
 	add("Go %s", m.Go != "", strings.TrimPrefix(m.Go, "go"))
 	add("%s", m.OS != "", m.OS)
 	add("%d cores", m.Cores != 0, m.Cores)

@@ -16,7 +16,7 @@ type Machine struct {
 	Cores   int    `json:"cores"`
 	OS      string `json:"os"`
 	Go      string `json:"go"`
-	Redis   string `json:"redis"`
+	Redis   string `json:"redis"`   // with its name, as "Redis 7.0.15"
 	Date    string `json:"date"`    // of the run, 2006-01-02
 	Seconds int    `json:"seconds"` // that the run took
 	Rounds  int    `json:"rounds"`

@@ -44,7 +44,7 @@ func sample() *report.Results {
 			}},
 		},
 		Machine: report.Machine{
-			CPU: "Intel(R) Xeon(R) Processor @ 2.90GHz", Cores: 2, OS: "linux/amd64", Go: "go1.26.1", Redis: "7.0.15",
+			CPU: "Intel(R) Xeon(R) Processor @ 2.90GHz", Cores: 2, OS: "linux/amd64", Go: "go1.26.1", Redis: "Redis 7.0.15",
 			Date: "2026-11-23", Seconds: 312, Rounds: 5,
 		},
 	}

@@ -37,21 +37,13 @@ type goChannelSession struct {
 }
 
 func newGoChannel(s contest.Setup) *goChannelSession {
-	g := &goChannelSession{topic: s.Topic, concurrency: handlersFor(s), body: bodyOf(s)}
+	g := &goChannelSession{topic: s.Topic, concurrency: max(s.Concurrency, 1), body: bodyOf(s)}
 	g.pubSub = gochannel.NewGoChannel(gochannel.Config{
 		OutputChannelBuffer:            10_000,
 		PreserveContext:                true,
 		BlockPublishUntilSubscriberAck: g.concurrency == 1,
 	}, wm.NopLogger{})
 	return g
-}
-
-// handlersFor is how many events are handled at a time by rivals that need only one if that takes no time.
-func handlersFor(s contest.Setup) int {
-	if s.Concurrency == 0 && s.Work > 0 {
-		return 64
-	}
-	return max(s.Concurrency, 1)
 }
 
 // Publish implements [contest.Session].

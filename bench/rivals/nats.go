@@ -41,7 +41,7 @@ type natsSession struct {
 }
 
 func openNATS(ctx context.Context, s contest.Setup) (contest.Session, error) {
-	n := &natsSession{concurrency: handlersFor(s)}
+	n := &natsSession{concurrency: max(s.Concurrency, 1)}
 	if err := n.open(ctx, s.Dir); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

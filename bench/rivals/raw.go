@@ -2,7 +2,6 @@ package rivals
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,15 +37,17 @@ type raw struct {
 	client *redis.Client
 	stream string
 	body   []byte
-	json   bool
+	single bool // one by one
+	json   bool // the event, and not body
 
 	stop  context.CancelFunc
 	ended sync.WaitGroup
 	err   atomic.Pointer[error]
 }
 
-func newRaw(ctx context.Context, s contest.Setup, typed bool) (*raw, error) {
-	r := &raw{client: redis.NewClient(&redis.Options{Addr: s.Redis, PoolSize: max(s.Publishers, 1) + 10}), stream: s.Topic, body: bodyOf(s), json: typed}
+func newRaw(ctx context.Context, s contest.Setup, single bool) (*raw, error) {
+	r := &raw{client: redis.NewClient(&redis.Options{Addr: s.Redis, PoolSize: max(s.Publishers, 1) + 10}), stream: s.Topic, body: bodyOf(s)}
+	r.single, r.json = single, single && s.Body == 0
 	return r, r.client.XGroupCreateMkStream(ctx, r.stream, group, "0").Err()
 }
 
@@ -78,7 +79,7 @@ func (r *raw) PublishAll(ctx context.Context, es []*contest.Event) error {
 func (r *raw) Consume(ctx context.Context, handle func(*contest.Event)) error {
 	ctx, r.stop = context.WithCancel(ctx)
 	loop := r.pipelined
-	if r.json {
+	if r.single {
 		loop = r.oneByOne
 	}
 	r.ended.Go(func() {
@@ -130,17 +131,23 @@ func (r *raw) oneByOne(ctx context.Context, handle func(*contest.Event)) error {
 		}
 		var done []string
 		for _, m := range streams[0].Messages {
-			var e contest.Event
-			if err := json.Unmarshal([]byte(m.Values["data"].(string)), &e); err != nil {
+			if err := r.handle(m.Values["data"].(string), handle); err != nil {
 				return err
 			}
-			handle(&e)
 			done = append(done, m.ID)
 		}
 		if err := r.client.XAck(ctx, r.stream, group, done...).Err(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (r *raw) handle(body string, handle func(*contest.Event)) error {
+	if r.json {
+		return handleJSON([]byte(body), handle)
+	}
+	handle(anEvent)
 	return nil
 }
 

@@ -2,11 +2,13 @@ package rivals_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -59,6 +61,22 @@ func keepsTheContract(t *testing.T, r contest.Rival, s contest.Setup) {
 	// Some of Watermill's goroutines end half a second after it is closed.
 	ended := func() bool { return goleak.Find(others) == nil }
 	assert.Eventually(t, ended, 10*time.Second, 10*time.Millisecond, "Close leaves no goroutine")
+}
+
+// Both lines of the chart of sizes carry bodies of the size it says.
+func TestBodiesHaveTheSizeThatIsAskedFor(t *testing.T) {
+	for _, name := range []string{"typedbus-bytes", "raw-single"} {
+		r, _ := rivals.Named(name)
+		addr := redistest.Start(t).Addr
+		s, err := r.Open(t.Context(), contest.Setup{Redis: addr, Topic: "sizes", Body: 5000, Publishers: 1})
+		require.NoError(t, err)
+		require.NoError(t, s.Publish(t.Context(), contest.NewEvent(1)))
+		c := redis.NewClient(&redis.Options{Addr: addr})
+		entries, err := c.XRange(t.Context(), "sizes", "-", "+").Result()
+		require.NoError(t, errors.Join(err, c.Close(), s.Close()))
+		require.Len(t, entries, 1)
+		assert.Len(t, entries[0].Values["data"], 5000, name)
+	}
 }
 
 func publish(ctx context.Context, s contest.Session) <-chan error {
