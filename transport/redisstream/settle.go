@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,12 +25,31 @@ func (s *subscription) Settle(ctx context.Context, ss []transport.Settlement) er
 		return s.settleError(fill(errs, transport.ErrClosed))
 	}
 	defer s.settling.leave()
-	es := s.begin(ss, errs)
+	all := takeEndings(len(ss))
+	defer all.giveBack()
+	es := s.begin(all.endings, ss, errs)
 	s.finish(ctx, s.t.cmd, es)
 	for _, e := range es {
 		errs[e.index] = e.err
 	}
 	return s.settleError(errs)
+}
+
+// endingSlab is room for the endings of one call, which the next one uses again.
+type endingSlab struct{ endings []ending }
+
+var endingSlabs = sync.Pool{New: func() any { return new(endingSlab) }}
+
+func takeEndings(n int) *endingSlab {
+	s := endingSlabs.Get().(*endingSlab)
+	s.endings = slices.Grow(s.endings, n)[:n]
+	return s
+}
+
+func (s *endingSlab) giveBack() {
+	clear(s.endings)
+	s.endings = s.endings[:0]
+	endingSlabs.Put(s)
 }
 
 func fill(errs []error, err error) []error {
@@ -79,8 +100,7 @@ type ending struct {
 func (e *ending) plain() bool { return e.Verdict == transport.Done && len(e.Stage) == 0 }
 
 // begin looks up what is to be settled. What is settled already is passed over, what cannot be settled gets its error.
-func (s *subscription) begin(ss []transport.Settlement, errs []error) []*ending {
-	all := make([]ending, len(ss))
+func (s *subscription) begin(all []ending, ss []transport.Settlement, errs []error) []*ending {
 	for i := range ss {
 		all[i].index, all[i].Settlement = i, &ss[i]
 		if all[i].staged, errs[i] = s.check(&ss[i]); errs[i] != nil && !errors.Is(errs[i], transport.ErrClosed) {

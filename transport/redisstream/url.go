@@ -18,6 +18,7 @@ const (
 	connLifetime    = 30 * time.Minute // so that rotated passwords and moved addresses are noticed
 	connJitter      = 5 * time.Minute
 	connIdleTimeout = 5 * time.Minute
+	protocol        = 2 // in RESP3 go-redis looks for pushed messages before each reply of a pipeline; nothing here is pushed
 )
 
 // newClient makes the client that a URL describes. No error of it repeats any part of the URL: those of go-redis and net/url
@@ -87,6 +88,7 @@ func why(u *url.URL, err error) string {
 }
 
 func tuned(o *redis.Options) *redis.Options {
+	o.Protocol = cmp.Or(o.Protocol, protocol)
 	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
 	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
@@ -97,6 +99,7 @@ func tuned(o *redis.Options) *redis.Options {
 }
 
 func tunedFailover(o *redis.FailoverOptions) *redis.FailoverOptions {
+	o.Protocol = cmp.Or(o.Protocol, protocol)
 	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
 	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
@@ -107,6 +110,7 @@ func tunedFailover(o *redis.FailoverOptions) *redis.FailoverOptions {
 
 func tunedCluster(o *redis.ClusterOptions) *redis.ClusterOptions {
 	o.MaxRedirects = cmp.Or(o.MaxRedirects, 5)
+	o.Protocol = cmp.Or(o.Protocol, protocol)
 	o.DialTimeout, o.DialerRetries = cmp.Or(o.DialTimeout, dialTimeout), dialTries
 	o.ReadTimeout, o.WriteTimeout = cmp.Or(o.ReadTimeout, commandTimeout), cmp.Or(o.WriteTimeout, commandTimeout)
 	o.ContextTimeoutEnabled = true
