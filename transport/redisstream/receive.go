@@ -114,7 +114,7 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	defer func() { s.reader.waits = 0 }()
 	reply := &s.reader.reply
 	defer reply.forget()
-	cmd := redis.NewRawWriteToCmd(ctx, &reply.buffer, "xreadgroup", "group", s.group.Name, s.consumer, "count", limit, "block", block.Milliseconds(),
+	cmd := redis.NewRawWriteToCmd(ctx, &reply.buffer, "xreadgroup", "group", s.group.Name, s.consumer, "count", reply.within(limit), "block", block.Milliseconds(),
 		"streams", s.keys.stream, s.keys.retry, ">", ">")
 	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) error {
 		if err := c.Process(ctx, once{cmd}); err != nil {

@@ -3,7 +3,6 @@ package redisstream
 import (
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -114,22 +113,30 @@ func (b *replyBuffer) ReadFrom(r io.Reader) (int64, error) {
 		return int64(len(p)), err
 	}
 	from := len(*b)
-	*b = slices.Grow(*b, int(l.N))[:from+int(l.N)]
+	if need := from + int(l.N); need > cap(*b) { // twice as large: append's quarter would copy a large answer five times
+		*b = append(make([]byte, 0, max(need, 2*cap(*b))), *b...)
+	}
+	*b = (*b)[:from+int(l.N)]
 	n, err := io.ReadFull(l.R, (*b)[from:])
 	l.N -= int64(n)
 	*b = (*b)[:from+n]
 	return int64(n), err
 }
 
-// maxKeptReply is how large a buffer is kept for the next answer.
-const maxKeptReply = 1 << 20
+// maxReply is about how large an answer may become, and how large a buffer is kept for the next one. COUNT is a number of entries:
+// a thousand of a megabyte would be a gigabyte in one piece.
+const maxReply = 1 << 20
 
 // A readReply is what a read has brought. Its entries are parts of the buffer: they are good until forget.
 type readReply struct {
 	buffer  replyBuffer
 	entries []entry
 	fields  fields // of all entries; used again
+	usual   int    // bytes of an entry, as far as it is known
 }
+
+// within is how many entries to ask for, so that the answer does not become too large if they are like the last ones.
+func (rr *readReply) within(limit int) int { return max(1, min(limit, maxReply/max(rr.usual, 1))) }
 
 func (rr *readReply) text() string { return unsafe.String(unsafe.SliceData(rr.buffer), len(rr.buffer)) }
 
@@ -180,10 +187,13 @@ func (rr *readReply) parseFields(r *respReader) fields {
 
 // forget lets go of the reply.
 func (rr *readReply) forget() {
+	if n := len(rr.entries); n > 0 {
+		rr.usual = len(rr.buffer) / n
+	}
 	clear(rr.entries)
 	clear(rr.fields)
 	rr.entries, rr.fields, rr.buffer = rr.entries[:0], rr.fields[:0], rr.buffer[:0]
-	if cap(rr.buffer) > maxKeptReply {
+	if cap(rr.buffer) > 2*maxReply {
 		rr.buffer = nil
 	}
 }

@@ -162,3 +162,31 @@ func TestKeptFieldsComeBack(t *testing.T) {
 		require.True(t, slices.Equal(fs, kept(b.String()).appendTo(nil)))
 	})
 }
+
+// TestAReadAsksForNoMoreThanFits: COUNT is a number of entries, whatever their size.
+func TestAReadAsksForNoMoreThanFits(t *testing.T) {
+	var rr readReply
+	assert.Equal(t, 1000, rr.within(1000), "nothing is known yet")
+	read := func(n, size int) {
+		es := make([]entry, n)
+		for i := range es {
+			es[i] = entry{id: "1-0", fields: fields{{"data", strings.Repeat("x", size)}}}
+		}
+		for part := []byte(replyOf(false, map[string][]entry{"orders": es})); len(part) > 0; part = part[min(1000, len(part)):] {
+			_, err := rr.buffer.Write(part[:min(1000, len(part))])
+			require.NoError(t, err)
+		}
+		require.NoError(t, rr.parse(rr.text(), "retry"))
+		require.Equal(t, n, len(rr.entries))
+		rr.forget()
+	}
+	read(10, 100_000)
+	assert.InDelta(t, maxReply/100_000, rr.within(1000), 1)
+	read(1, 3*maxReply)
+	assert.Equal(t, 1, rr.within(1000), "one at least")
+	assert.Nil(t, rr.buffer, "a buffer that is too large is not kept")
+	read(1000, 100)
+	assert.Equal(t, 1000, rr.within(1000))
+	read(0, 0)
+	assert.Equal(t, 1000, rr.within(1000), "an empty answer tells nothing")
+}
