@@ -19,23 +19,22 @@ import (
 // What JSON writes and reads is what encoding/json does, whichever package does the work.
 
 type odd struct {
-	A     string          `json:"a"`
-	B     *int64          `json:"b,omitempty"`
-	C     []string        `json:"c"`
-	D     map[string]*odd `json:"d"`
-	E     time.Time       `json:"e,omitzero"`
-	F     time.Duration   `json:"f"`
-	G     []byte          `json:"g"`
-	H     [3]byte         `json:"h"`
-	I     map[int]float64 `json:"i,omitempty"`
-	J     json.RawMessage `json:"j,omitempty"`
-	K     uuid.UUID       `json:"k"`
-	L     *big.Int        `json:"l"`
-	M     map[netip.Addr]bool
-	N     float32
-	O     struct{ P, Q bool }
-	inner int
-	R     any `json:"-"`
+	A string          `json:"a"`
+	B *int64          `json:"b,omitempty"`
+	C []string        `json:"c"`
+	D map[string]*odd `json:"d"`
+	E time.Time       `json:"e,omitzero"`
+	F time.Duration   `json:"f"`
+	G []byte          `json:"g"`
+	H [3]byte         `json:"h"`
+	I map[int]float64 `json:"i,omitempty"`
+	J json.RawMessage `json:"j,omitempty"`
+	K uuid.UUID       `json:"k"`
+	L *big.Int        `json:"l"`
+	M map[netip.Addr]bool
+	N float32
+	O struct{ P, Q bool }
+	R any `json:"-"`
 	Embedded
 	*Pointed
 	S [2]int
