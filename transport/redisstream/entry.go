@@ -1,6 +1,9 @@
 package redisstream
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+)
 
 // The bookkeeping that entries of a retry stream and dead letters have besides the fields of their message.
 const (
@@ -58,14 +61,10 @@ func (e *entry) bookkeeping() bookkeeping {
 }
 
 func readBookkeeping(id string, fs fields) bookkeeping {
-	b := bookkeeping{
+	return bookkeeping{
 		attempt: counted(fs.get(fieldAttempt), 1), redelivered: counted(fs.get(fieldRedelivered), 0), replays: counted(fs.get(fieldReplays), 0),
-		origin: id,
+		origin: cmp.Or(fs.get(fieldOrigin), id),
 	}
-	if o := fs.get(fieldOrigin); o != "" {
-		b.origin = o
-	}
-	return b
 }
 
 // counted reads a count; none is what a missing or broken one means.
@@ -81,11 +80,7 @@ func scriptEntries(src source, reply any) []entry {
 	var es []entry
 	for _, v := range list(reply) {
 		l := list(v)
-		e := entry{src: src, id: text(at(l, 0)), count: number(at(l, 1)), fields: fieldsOf(at(l, 2))}
-		if src == fromRetry && e.fields != nil {
-			e.fields = e.fields.unpacked()
-		}
-		es = append(es, e)
+		es = append(es, entry{src: src, id: text(at(l, 0)), count: number(at(l, 1)), fields: fieldsOf(at(l, 2)).from(src)})
 	}
 	return es
 }

@@ -13,12 +13,20 @@ type fields []field
 
 // get is the value of a field, "" if there is none.
 func (fs fields) get(name string) string {
-	for i := range fs {
-		if fs[i].name == name {
-			return fs[i].value
-		}
+	if i := fs.index(name); i >= 0 {
+		return fs[i].value
 	}
 	return ""
+}
+
+// index is where a field stands, -1 if there is none.
+func (fs fields) index(name string) int {
+	for i := range fs {
+		if fs[i].name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // few is up to how many fields looking for doubles one by one is faster than a map.
@@ -48,20 +56,11 @@ func (fs fields) distinct() fields {
 func (fs fields) distinctOfFew() fields {
 	kept := fs[:0]
 	for i := range fs {
-		if !hasName(fs[i+1:], fs[i].name) {
+		if fs[i+1:].index(fs[i].name) < 0 {
 			kept = append(kept, fs[i])
 		}
 	}
 	return kept
-}
-
-func hasName(fs fields, name string) bool {
-	for i := range fs {
-		if fs[i].name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // fieldsOf reads a flat list of fields and values, as scripts return; nil stays nil.
@@ -86,8 +85,15 @@ func fieldsIn(values map[string]any) fields {
 	return fs.unpacked()
 }
 
-// unpacked puts packed fields (scripts/lib.lua, short) in their place. Only the entries of streams that this package alone writes
-// may have them.
+// from is fs as an entry of src means it. Only those of the retry stream can be packed; anybody may write to the topic's.
+func (fs fields) from(src source) fields {
+	if src == fromRetry && fs != nil {
+		return fs.unpacked()
+	}
+	return fs
+}
+
+// unpacked puts packed fields (scripts/lib.lua, short) in their place.
 func (fs fields) unpacked() fields {
 	var packed string
 	kept := fs[:0]

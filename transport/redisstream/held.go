@@ -103,14 +103,13 @@ const longBody = 1 << 10
 
 // takeLongBody takes a long body out of e and returns a copy; "" if there is none.
 func (s *subscription) takeLongBody(e *entry) string {
-	for i := range e.fields {
-		if f := &e.fields[i]; f.name == s.mapping.Data && len(f.value) >= longBody {
-			body := strings.Clone(f.value)
-			e.fields = slices.Delete(e.fields, i, i+1)
-			return body
-		}
+	i := e.fields.index(s.mapping.Data)
+	if i < 0 || len(e.fields[i].value) < longBody {
+		return ""
 	}
-	return ""
+	body := strings.Clone(e.fields[i].value)
+	e.fields = slices.Delete(e.fields, i, i+1)
+	return body
 }
 
 // appendFields appends the fields of h to fs.

@@ -59,7 +59,7 @@ func TestAnEntryOfTenThousandFieldsGoesEveryWay(t *testing.T) {
 func TestPackedFieldsThatAreBrokenAreNoFields(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fs := fields{{fieldFields, rapid.OneOf(rapid.String(), rapid.StringMatching(`([0-9]:[a-z:]{0,3}){0,6}`)).Draw(t, "packed")}}
-		if hasName(fs.unpacked(), fieldFields) { // and it does not panic
+		if fs.unpacked().index(fieldFields) >= 0 { // and it does not panic
 			t.Fatal("the packed field stays")
 		}
 	})

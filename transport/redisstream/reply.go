@@ -162,11 +162,8 @@ func (rr *readReply) parseEntries(r *respReader, src source) {
 		if r.list() != 2 {
 			r.fail()
 		}
-		e := entry{src: src, id: r.text(), count: 1}
-		if e.fields = rr.parseFields(r); src == fromRetry && e.fields != nil {
-			e.fields = e.fields.unpacked()
-		}
-		rr.entries = append(rr.entries, e)
+		id := r.text()
+		rr.entries = append(rr.entries, entry{src: src, id: id, count: 1, fields: rr.parseFields(r).from(src)})
 	}
 }
 
