@@ -3,6 +3,7 @@ package codec_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -17,6 +18,46 @@ type flat struct {
 	Paid     bool     `json:"paid"`
 	Lines    []line   `json:"lines"`
 	Tags     []string `json:"tags"`
+}
+
+// small is what most events are like: about 150 bytes, with a time and a list.
+type small struct {
+	ID       string    `json:"id"`
+	Customer string    `json:"customer"`
+	Cents    int64     `json:"cents"`
+	Placed   time.Time `json:"placed"`
+	Items    []string  `json:"items"`
+	Express  bool      `json:"express"`
+}
+
+var sampleSmall = small{"order-000000042", "customer-00042", 995, time.Unix(1_790_000_000, 42_000_000).UTC(), []string{"pencil", "paper", "eraser"}, true}
+
+// BenchmarkSmallJSON has the codec beside the package that it keeps to.
+func BenchmarkSmallJSON(b *testing.B) {
+	c := codec.JSON[small]()
+	body, err := c.Append(nil, sampleSmall)
+	if err != nil {
+		b.Fatal(err)
+	}
+	into := c.(interface {
+		DecodeInto(string, []byte, *small) error
+	})
+	for name, f := range map[string]func() error{
+		"append/codec":    func() error { _, err := c.Append(nil, sampleSmall); return err },
+		"append/standard": func() error { _, err := json.Marshal(&sampleSmall); return err },
+		"decode/codec":    func() error { return into.DecodeInto("", body, new(small)) },
+		"decode/standard": func() error { return json.Unmarshal(body, new(small)) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 var sampleFlat = flat{"0198f2b0-7c1e-7000-8000-000000000042", "ada@example.com", 995, true, []line{{"tea", 2}, {"milk", 1}}, []string{"gift", "new"}}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 
-	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-	jsonv1 "github.com/go-json-experiment/json/v1"
+	"github.com/typedbus/typedbus/codec/internal/plainjson"
 )
 
 const jsonType = "application/json"
@@ -24,36 +24,63 @@ const jsonType = "application/json"
 // Append fails with [*EncodeError] for NaN, infinities, channels, functions, complex numbers, values that contain
 // themselves, and whenever a Marshal method fails. Decode fails with [*DecodeError] or [*ContentTypeError]. The codec
 // may be used concurrently.
-func JSON[T any]() Codec[T] { return jsonCodec[T]{plainJSON(reflect.TypeFor[T]())} }
+func JSON[T any]() Codec[T] {
+	program, isPlain := plainjson.Compile(reflect.TypeFor[T]())
+	if !isPlain {
+		return jsonCodec[T]{}
+	}
+	return jsonCodec[T]{program, &sync.Pool{New: func() any { return new(jsonScratch[T]) }}}
+}
 
-type jsonCodec[T any] struct{ plain plain }
+// A jsonCodec has a program if T is a plain type. What that refuses encoding/json is asked about: it has the last word, and says why
+// in the errors people know.
+type jsonCodec[T any] struct {
+	program *plainjson.Program
+	scratch *sync.Pool
+}
+
+// A jsonScratch spares Append allocations: of the value, which is on the heap for the sake of reflection, and of the steps in which
+// the output would grow.
+type jsonScratch[T any] struct {
+	value T
+	out   []byte
+}
+
+const maxScratch = 64 << 10
 
 func (jsonCodec[T]) ContentType() string { return jsonType }
 
-// likeV1 has the coming encoding/json, which decodes in half the time and with a third of the allocations, keep to the rules of the
-// present one. It is used for types of which that is known. What it refuses the present one is asked about: it has the last word,
-// and says why in the errors people know.
-var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false))
-
 func (c jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
-	if !c.plain.is {
-		return appendLikeV1(dst, &v)
+	if c.program != nil {
+		if out, ok := c.appendPlain(dst, v); ok {
+			return out, nil
+		}
 	}
-	out, err := jsonv2.Marshal(&v, likeV1)
-	if err != nil || !c.plain.encoded(out) {
-		return appendLikeV1(dst, &v)
-	}
-	if dst == nil {
-		return out, nil
-	}
-	return append(dst, out...), nil
+	return appendStandard(dst, v)
 }
 
-func appendLikeV1[T any](dst []byte, v *T) ([]byte, error) {
+func (c jsonCodec[T]) appendPlain(dst []byte, v T) (out []byte, ok bool) {
+	s := c.scratch.Get().(*jsonScratch[T])
+	s.value = v
+	if dst == nil {
+		if s.out, ok = c.program.Append(s.out[:0], reflect.ValueOf(&s.value).Elem()); ok {
+			out = slices.Clone(s.out)
+		}
+	} else {
+		out, ok = c.program.Append(dst, reflect.ValueOf(&s.value).Elem())
+	}
+	s.value = *new(T) // or the pool would keep what it points to
+	if cap(s.out) <= maxScratch {
+		c.scratch.Put(s)
+	}
+	return out, ok
+}
+
+func appendStandard[T any](dst []byte, v T) ([]byte, error) {
 	var w jsonWriter
 	enc := json.NewEncoder(&w)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil { // by its address, or methods with a pointer receiver are not found
+	if err := enc.Encode(&v); err != nil { // by its address, or methods with a pointer receiver are not found
 		return dst, jsonEncodeError(reflect.TypeFor[T](), err)
 	}
 	return append(dst, w.out[:len(w.out)-1]...), nil // Encode ends with a newline
@@ -73,7 +100,7 @@ func (c jsonCodec[T]) DecodeInto(contentType string, body []byte, v *T) error {
 	if err := Accept(contentType, jsonType); err != nil {
 		return err
 	}
-	if c.plain.decodes(body) && jsonv2.Unmarshal(body, v, likeV1) == nil {
+	if c.program != nil && c.program.Read(body, reflect.ValueOf(v).Elem()) {
 		return nil
 	}
 	*v = *new(T)

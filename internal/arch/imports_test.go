@@ -13,6 +13,7 @@ var layers = []struct{ part, may string }{
 	{"transport/redisstream/...", "transport"},
 	{"transport/transporttest", "transport"},
 	{"codec", ""},
+	{"codec/internal/...", ""},
 	{"codec/protobuf", "codec"},
 	{"codec/codectest", "codec"},
 	{"bus", "codec transport"},
@@ -117,7 +118,6 @@ func sharedByExamples(part, by string) bool {
 var homes = []struct{ module, who string }{
 	{"github.com/google/uuid", "transport"},
 	{"github.com/redis/go-redis", "transport/redisstream/... middleware/redisrate internal/redistest examples/... cmd/..."},
-	{"github.com/go-json-experiment/json", "codec"},
 	{"github.com/vmihailenco/msgpack", "codec"},
 	{"google.golang.org/protobuf", "codec/protobuf examples/..."},
 	{"github.com/sony/gobreaker", "middleware"},

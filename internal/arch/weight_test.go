@@ -37,7 +37,7 @@ const (
 	otel       = "go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk "
 
 	uuid    = "github.com/google/uuid "
-	codecs  = "github.com/go-json-experiment/json github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
+	codecs  = "github.com/vmihailenco/msgpack/v5 github.com/vmihailenco/tagparser/v2 "
 	goRedis = "github.com/redis/go-redis/v9 github.com/cespare/xxhash/v2 go.uber.org/atomic golang.org/x/sys "
 )
 
@@ -62,7 +62,7 @@ func TestWeight(t *testing.T) {
 // publicParts are the packages that a user can import.
 func publicParts(t *testing.T) (parts []string) {
 	for _, s := range readSources(t) {
-		if !s.apart && !s.inTestFile() && s.ast.Name.Name != "main" && !anyUnder(s.dir(), "internal/... examples/...") {
+		if !s.apart && !s.inTestFile() && s.ast.Name.Name != "main" && !anyUnder(s.dir(), "internal/... codec/internal/... examples/...") {
 			parts = append(parts, s.dir())
 		}
 	}
