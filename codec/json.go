@@ -46,6 +46,7 @@ type jsonScratch[T any] struct {
 	out   []byte
 }
 
+// maxScratch is the largest output that is kept, in bytes.
 const maxScratch = 64 << 10
 
 func (jsonCodec[T]) ContentType() string { return jsonType }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 	"github.com/typedbus/typedbus/codec"
 )
 
-// What JSON writes and reads is what encoding/json does, whichever package does the work.
+// What JSON writes and reads is what encoding/json does, whether that does the work or not.
 
 type odd struct {
 	A string          `json:"a"`
@@ -52,7 +54,7 @@ type Pointed struct {
 	X []Embedded `json:"x"`
 }
 
-// simple is plain: the coming package does it.
+// simple is plain: encoding/json is not asked.
 type simple struct {
 	A string              `json:"a"`
 	B *int64              `json:"b,omitempty"`
@@ -171,4 +173,46 @@ func TestJSONEncodesLikeTheStandardLibrary(t *testing.T) {
 	out, err := codec.JSON[numbered]().Append(nil, numbered{N: "12.50", A: json.Number("3"), M: map[string]any{"x": json.Number("4")}})
 	require.NoError(t, err)
 	assert.Equal(t, `{"n":12.50,"a":3,"s":"0","inner":{"a":"","v":0},"m":{"x":4}}`, string(out))
+}
+
+// The usual is not left to encoding/json, which needs twice as many allocations: one for each string, the list and the value.
+func TestJSONOfPlainTypesTakesFewAllocations(t *testing.T) {
+	c := codec.JSON[small]()
+	body, err := c.Append(nil, sampleSmall)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = c.Decode("", body) }), 7.0)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = c.Append(nil, sampleSmall) }), 2.0, "one, but the pool may lose something")
+	dst := make([]byte, 0, 1<<10)
+	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = c.Append(dst, sampleSmall) }), 1.0)
+}
+
+// Calls of Append share a pool: their results must not.
+func TestJSONAppendsConcurrently(t *testing.T) {
+	c := codec.JSON[map[string]string]()
+	var all sync.WaitGroup
+	for i := range 8 {
+		v := map[string]string{"n": strings.Repeat(strconv.Itoa(i), 1<<i), "bad": strings.Repeat("\xff", i%2)}
+		want := string(stdJSON(t, v))
+		all.Go(func() {
+			for range 200 {
+				one, err := c.Append(nil, v)
+				two, err2 := c.Append([]byte("before"), v)
+				if err != nil || err2 != nil || string(one) != want || string(two) != "before"+want {
+					t.Errorf("got %q and %q, want %q", one, two, want)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestJSONAppendsLargeValues(t *testing.T) {
+	c := codec.JSON[[]string]()
+	v := []string{strings.Repeat("x", 100<<10)}
+	for range 2 {
+		out, err := c.Append(nil, v)
+		require.NoError(t, err)
+		assert.Equal(t, string(stdJSON(t, v)), string(out))
+	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/typedbus/typedbus/codec"
 )
 
-// Types that the coming encoding/json would treat otherwise than the present one does.
+// Types of which something is easily overlooked: methods, odd keys, names that differ in case.
 
 type readsItself struct {
 	A any         `json:"a"`

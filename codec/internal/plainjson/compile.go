@@ -53,7 +53,7 @@ func (c *compiler) node(t reflect.Type) *node {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		n.op = opTime
-	case isSpecial(t):
+	case t.Kind() != reflect.Pointer && isSpecial(t): // a pointer has the methods of what it points to
 		c.refused = true
 	default:
 		c.fill(n)

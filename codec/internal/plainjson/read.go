@@ -76,11 +76,11 @@ func (r *reader) quoted(n *node, v reflect.Value) {
 	}
 }
 
-// time reads a time without escapes, which encoding/json leaves to time too.
+// time reads a time, which encoding/json leaves to package time too, escapes and all: that refuses these.
 func (r *reader) time(v reflect.Value) {
 	text := r.data[r.at+1:]
 	end := bytes.IndexByte(text, '"')
-	if end < 0 || bytes.IndexByte(text[:end], '\\') >= 0 {
+	if end < 0 {
 		r.refuse()
 		return
 	}

@@ -47,13 +47,14 @@ var stops = func() (s [256]bool) {
 }()
 
 // plainLen says how many bytes at the beginning of b are ASCII and stand for themselves. It looks at eight at a time, as one number:
-// the highest bit of each byte tells whether it is something else. Above the first such byte the bits may be wrong.
+// the highest bit of each byte tells whether it is something else, for it stays in at least one term if it was there before. Above the
+// first such byte the bits may be wrong.
 func plainLen(b []byte) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; len(b)-i >= 8; i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		found := (x | (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & high
+		found := ((x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & high
 		if found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
