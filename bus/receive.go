@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ func (s *subscription) receive(r *run) {
 			continue
 		}
 		s.accept(ds, err)
+		runtime.Gosched() // what came is handled first, and the next read brings more
 		switch {
 		case err == nil:
 			t.over()

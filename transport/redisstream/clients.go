@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -91,6 +93,8 @@ func readOptions(o *redis.Options) *redis.Options {
 	c.PoolTimeout = 5 * time.Second
 	c.ReadTimeout = idleBlock + readMargin        // contexts bound each call; see subscription.do
 	c.ConnMaxLifetime, c.ConnMaxIdleTime = -1, -1 // replaced when it breaks, never while it is idle
+	c.Protocol = 2                                // what readReply reads; nothing is pushed then
+	c.ReadBufferSize, c.WriteBufferSize = smallBuffer, smallBuffer
 	return c
 }
 
@@ -142,8 +146,9 @@ func newReadClients(ctx context.Context, single *redis.Client, cluster *redis.Cl
 // than an answer of the server, and after MOVED, ASK and READONLY, close it and ask for another.
 type readConn struct {
 	*redis.Conn
-	id   int64         // CLIENT ID; 0 if the user may not ask for it
-	node *redis.Client // for commands to the same server, such as CLIENT UNBLOCK
+	socket net.Conn      // what it speaks on, for ask
+	id     int64         // CLIENT ID; 0 if the user may not ask for it
+	node   *redis.Client // for commands to the same server, such as CLIENT UNBLOCK
 
 	client *redis.Client
 	owner  *readClients
@@ -175,7 +180,9 @@ func (r *readClients) conn(ctx context.Context, key string) (*readConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := redis.NewClient(readOptions(node.Options()))
+	o := readOptions(node.Options())
+	socket := catchSocket(o)
+	client := redis.NewClient(o)
 	c := &readConn{Conn: client.Conn(), node: control, client: client, owner: r}
 	if !r.add(c) {
 		return nil, errors.Join(redis.ErrClosed, client.Close())
@@ -185,8 +192,22 @@ func (r *readClients) conn(ctx context.Context, key string) (*readConn, error) {
 		c.close()
 		return nil, err
 	}
-	c.id = id.Val()
+	c.id, c.socket = id.Val(), *socket.Load()
 	return c, nil
+}
+
+// catchSocket finds out what the one connection of a client speaks on: what it dialed last.
+func catchSocket(o *redis.Options) *atomic.Pointer[net.Conn] {
+	var socket atomic.Pointer[net.Conn]
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			socket.Store(&conn)
+		}
+		return conn, err
+	}
+	return &socket
 }
 
 func (r *readClients) add(c *readConn) bool {

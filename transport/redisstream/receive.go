@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,10 +115,11 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	defer func() { s.reader.waits = 0 }()
 	reply := &s.reader.reply
 	defer reply.forget()
-	cmd := redis.NewRawWriteToCmd(ctx, &reply.buffer, "xreadgroup", "group", s.group.Name, s.consumer, "count", reply.within(limit), "block", block.Milliseconds(),
+	reply.request = appendCommand(reply.request[:0], "xreadgroup", "group", s.group.Name, s.consumer,
+		"count", strconv.Itoa(reply.within(limit)), "block", strconv.FormatInt(block.Milliseconds(), 10),
 		"streams", s.keys.stream, s.keys.retry, ">", ">")
-	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) error {
-		if err := c.Process(ctx, once{cmd}); err != nil {
+	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) (err error) {
+		if reply.buffer, err = c.ask(ctx, reply.request, reply.buffer); err != nil {
 			return err
 		}
 		return reply.parse(reply.text(), s.keys.retry)

@@ -2,14 +2,13 @@ package redisstream
 
 import (
 	"errors"
-	"io"
 	"strconv"
 	"strings"
 	"unsafe"
 )
 
 // go-redis makes a map of each entry and boxes each value, which was most of what receiving cost. So the answer to XREADGROUP is
-// read here, from the bytes that go-redis writes as they came: RESP2, or RESP3, in which the streams are a map.
+// read here, from its bytes, in RESP2.
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 var errReply = errors.New("redisstream: the server's answer to XREADGROUP is none")
@@ -46,7 +45,7 @@ func (r *respReader) fail() {
 	r.rest = ""
 }
 
-// list begins an array or a map and returns how many values, or pairs of them, follow; -1 for null.
+// list begins an array and returns how many values follow; -1 for null.
 func (r *respReader) list() int {
 	line := r.line()
 	if line == "" {
@@ -56,12 +55,7 @@ func (r *respReader) list() int {
 	switch {
 	case line[0] == '-':
 		r.err, r.rest = replyError(strings.Clone(line[1:])), ""
-	case line[0] == '!':
-		if message := r.bytes(n, err); r.err == nil {
-			r.err, r.rest = replyError(strings.Clone(message)), ""
-		}
-	case line[0] == '_':
-	case (line[0] == '*' || line[0] == '%') && err == nil && n >= -1 && n <= len(r.rest):
+	case line[0] == '*' && err == nil && n >= -1 && n <= len(r.rest):
 		return n
 	case line == "$-1":
 	default:
@@ -76,11 +70,8 @@ func (r *respReader) text() string {
 	if line == "" {
 		return ""
 	}
-	switch line[0] {
-	case '$':
+	if line[0] == '$' {
 		return r.bytes(strconv.Atoi(line[1:]))
-	case '+':
-		return line[1:]
 	}
 	r.fail()
 	return ""
@@ -96,40 +87,14 @@ func (r *respReader) bytes(n int, err error) string {
 	return s
 }
 
-// A replyBuffer is where go-redis writes an answer. It is used again for each.
-type replyBuffer []byte
-
-func (b *replyBuffer) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
-	return len(p), nil
-}
-
-// ReadFrom is how go-redis copies a string, of as many bytes as its reader is limited to.
-func (b *replyBuffer) ReadFrom(r io.Reader) (int64, error) {
-	l, ok := r.(*io.LimitedReader)
-	if !ok {
-		p, err := io.ReadAll(r)
-		*b = append(*b, p...)
-		return int64(len(p)), err
-	}
-	from := len(*b)
-	if need := from + int(l.N); need > cap(*b) { // twice as large: append's quarter would copy a large answer five times
-		*b = append(make([]byte, 0, max(need, 2*cap(*b))), *b...)
-	}
-	*b = (*b)[:from+int(l.N)]
-	n, err := io.ReadFull(l.R, (*b)[from:])
-	l.N -= int64(n)
-	*b = (*b)[:from+n]
-	return int64(n), err
-}
-
 // maxReply is about how large an answer may become, and how large a buffer is kept for the next one. COUNT is a number of entries:
 // a thousand of a megabyte would be a gigabyte in one piece.
 const maxReply = 1 << 20
 
 // A readReply is what a read has brought. Its entries are parts of the buffer: they are good until forget.
 type readReply struct {
-	buffer  replyBuffer
+	request []byte // used again
+	buffer  []byte
 	entries []entry
 	fields  fields // of all entries; used again
 	usual   int    // bytes of an entry, as far as it is known
@@ -143,9 +108,8 @@ func (rr *readReply) text() string { return unsafe.String(unsafe.SliceData(rr.bu
 // parse reads the answer to XREADGROUP on a topic's stream and the retry stream of the group. Null has no entries.
 func (rr *readReply) parse(reply, retry string) error {
 	r := respReader{rest: reply}
-	inPairs := strings.HasPrefix(reply, "*")
 	for n := r.list(); n > 0 && r.err == nil; n-- {
-		if inPairs && r.list() != 2 {
+		if r.list() != 2 {
 			r.fail()
 		}
 		src := fromTopic
@@ -184,13 +148,14 @@ func (rr *readReply) parseFields(r *respReader) fields {
 
 // forget lets go of the reply.
 func (rr *readReply) forget() {
-	if n := len(rr.entries); n > 0 {
-		rr.usual = len(rr.buffer) / n
+	idle := len(rr.entries) == 0
+	if !idle {
+		rr.usual = len(rr.buffer) / len(rr.entries)
 	}
 	clear(rr.entries)
 	clear(rr.fields)
 	rr.entries, rr.fields, rr.buffer = rr.entries[:0], rr.fields[:0], rr.buffer[:0]
-	if cap(rr.buffer) > 2*maxReply {
+	if cap(rr.buffer) > 2*maxReply || idle && cap(rr.buffer) > smallBuffer {
 		rr.buffer = nil
 	}
 }
