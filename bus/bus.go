@@ -89,6 +89,9 @@ func (b *Bus) publish(ctx context.Context, t transport.Topic, ms []*Message) err
 	return fmt.Errorf("bus: %w", err)
 }
 
+// forgets says whether nothing keeps what was sent: transports do not, but send middleware may.
+func (b *Bus) forgets() bool { return len(b.opts.send) == 0 }
+
 // Run opens every subscription, handles events until ctx ends, drains, and returns.
 //
 // It returns at once, before anything has started, with all that is wrong with the declarations of the bus. It returns an

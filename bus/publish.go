@@ -34,15 +34,15 @@ type SendMiddleware func(next Sender) Sender
 // [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
 // cannot encode, a misdeclared topic, [ErrClosed], a broker that refuses or is away.
 func (t *Topic[T]) Publish(ctx context.Context, p Publisher, v T, opts ...PublishOption) error {
-	var one struct { // one allocation
-		Message
-		all [1]*Message
-	}
-	if err := t.message(&one.Message, p, v, opts); err != nil {
+	out := takeOutgoing()
+	if err := t.message(&out.Message, out.body, p, v, opts); err != nil {
 		return fmt.Errorf("bus: publish %s: %w", t.Name(), err)
 	}
-	one.all[0] = &one.Message
-	return p.Send(ctx, t.name, one.all[:]...)
+	err := p.Send(ctx, t.name, out.all[:]...)
+	if b, ok := p.(*Bus); ok && err == nil && b.forgets() {
+		out.giveBack()
+	}
+	return err
 }
 
 // PublishAll stores vs in order in one round trip. The options hold for all of them. All are encoded before anything is
@@ -57,7 +57,7 @@ func (t *Topic[T]) PublishAll(ctx context.Context, p Publisher, vs []T, opts ...
 		}
 		m := &chunk[0]
 		chunk = chunk[1:]
-		err := t.message(m, p, v, opts)
+		err := t.message(m, nil, p, v, opts)
 		if err == nil && i == 1 && m.ID == ms[0].ID {
 			err = errors.New("the ID option gives every event the same id: publish them one by one")
 		}
@@ -75,14 +75,15 @@ func (t *Topic[T]) PublishAll(ctx context.Context, p Publisher, vs []T, opts ...
 // messageChunk is how many messages share an allocation, and so stay in memory together.
 const messageChunk = 16
 
-func (t *Topic[T]) message(m *Message, p Publisher, v T, opts []PublishOption) error {
+// message makes m of v. It encodes into buf if that is large enough.
+func (t *Topic[T]) message(m *Message, buf []byte, p Publisher, v T, opts []PublishOption) error {
 	if err := t.declared(); err != nil {
 		return err
 	}
 	if p == nil {
 		return errors.New("nil publisher: pass the bus, or the event being handled")
 	}
-	if err := t.encode(m, v); err != nil {
+	if err := t.encode(m, buf, v); err != nil {
 		return err
 	}
 	for _, opt := range opts {

@@ -102,8 +102,8 @@ func (t *Topic[T]) declared() error {
 }
 
 // encode makes the message of one value, before any option.
-func (t *Topic[T]) encode(m *Message, v T) error {
-	body, err := t.codec.Append(nil, v)
+func (t *Topic[T]) encode(m *Message, buf []byte, v T) error {
+	body, err := t.codec.Append(buf, v)
 	if err != nil {
 		return err
 	}

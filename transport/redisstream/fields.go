@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -132,10 +133,10 @@ func cutPacked(s string) (first, rest string, ok bool) {
 // kept are fields in one string: what is held is kept in one piece, and not in that of the whole read it came with.
 type kept string
 
-// keptSize is room enough for what keep writes.
+// keptSize is how much keep writes.
 func keptSize(fs fields) (n int) {
 	for i := range fs {
-		n += len(fs[i].name) + len(fs[i].value) + 2*maxLength
+		n += textSize(fs[i].name) + textSize(fs[i].value)
 	}
 	return n
 }
@@ -147,8 +148,8 @@ func keep(b *strings.Builder, fs fields) {
 	}
 }
 
-// maxLength is how many bytes writeText puts before a text: its length, seven bits each.
-const maxLength = 5
+// textSize is how much writeText writes: the length, seven bits a byte, and the text.
+func textSize(s string) int { return (bits.Len(uint(len(s))|1)+6)/7 + len(s) }
 
 func writeText(b *strings.Builder, s string) {
 	n := len(s)

@@ -16,19 +16,20 @@ type held struct {
 	message            transport.Message
 
 	key   string // entryKey
-	src   source
-	id    string
-	count int64 // how often it was delivered
+	count int64  // how often it was delivered
 	book  bookkeeping
 	kept  kept   // its fields, for when they are gone from the stream
 	body  string // the value of the field with the body, if it is long; then kept has no such field
 
 	since    time.Time // when the server last said, or is known to have thought, that it is ours
+	settling int32     // settlements under way: that it is not ours any more may be their doing
 	handed   bool      // Receive has returned it; until then it waits in the reader
-	settling int       // settlements under way: that it is not ours any more may be their doing
 	unsure   bool      // a settlement had no answer and may have happened
 	gone     bool      // its entry was deleted from the stream; nobody else can get it
 }
+
+// entry is where h is.
+func (h *held) entry() (source, string) { return source(h.key[0]), h.key[1:] }
 
 // A heldSet is what a subscription holds. What is in it leaves it once: settled, lost or released.
 type heldSet struct {
@@ -92,7 +93,7 @@ func (s *subscription) holdable(e *entry, now time.Time) *held {
 	keep(&b, e.fields)
 	copied := b.String()
 
-	h := &held{key: copied[:keyLen], src: e.src, id: copied[1:keyLen], count: e.count, kept: kept(copied[receiptLen:]), body: body, since: now}
+	h := &held{key: copied[:keyLen], count: e.count, kept: kept(copied[receiptLen:]), body: body, since: now}
 	s.describe(h, copied[:receiptLen], e.fields != nil)
 	return h
 }
@@ -129,10 +130,11 @@ func (s *subscription) describe(h *held, receipt string, live bool) {
 		fs = s.appendFields(s.reader.scratch[:0], h)
 		s.reader.scratch = fs
 	}
-	e := entry{src: h.src, id: h.id, fields: fs}
+	e := entry{fields: fs}
+	e.src, e.id = h.entry()
 	h.book = e.bookkeeping()
 	malformed := s.mapping.parse(&h.message, s.keys.stream, h.book.origin, fs)
-	if h.src == fromRetry {
+	if e.src == fromRetry {
 		addPut(&h.message, fs)
 	}
 	h.Delivery = transport.Delivery{

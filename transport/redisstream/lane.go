@@ -269,16 +269,32 @@ func sendAgain(b *batch) (some bool) {
 }
 
 func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {
-	p := l.t.cmd.Pipeline()
+	f := flights.Get().(*flight)
+	defer f.giveBack()
 	for _, b := range bs {
 		for _, c := range b.cmds[:b.used] {
 			if which(b, c) {
-				p.Process(l.t.ctx, c)
+				f.cmds = append(f.cmds, c)
 			}
 		}
 	}
+	p := l.t.cmd.Pipeline()
+	if err := p.BatchProcess(l.t.ctx, f.cmds...); err != nil {
+		return err
+	}
 	_, err := p.Exec(l.t.ctx)
 	return err
+}
+
+// A flight is room for the commands of a pipeline.
+type flight struct{ cmds []redis.Cmder }
+
+var flights = sync.Pool{New: func() any { return new(flight) }}
+
+func (f *flight) giveBack() {
+	clear(f.cmds)
+	f.cmds = f.cmds[:0]
+	flights.Put(f)
 }
 
 // batch makes a batch of n commands.

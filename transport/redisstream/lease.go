@@ -80,7 +80,8 @@ func (hs *heldSet) renewable() []claimOn {
 	all := make([]claimOn, 0, len(hs.byKey))
 	for _, h := range hs.byKey {
 		if !h.gone {
-			all = append(all, claimOn{h, h.src, h.id, h.count})
+			src, id := h.entry()
+			all = append(all, claimOn{h, src, id, h.count})
 		}
 	}
 	slices.SortFunc(all, func(a, b claimOn) int { return int(a.src) - int(b.src) })

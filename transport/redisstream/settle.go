@@ -133,7 +133,8 @@ func (s *subscription) begin(all []ending, ss []transport.Settlement, errs []err
 // of makes e end h. The lock of the held set is taken.
 func (e *ending) of(h *held) {
 	h.settling++
-	e.held, e.src, e.id, e.count, e.gone, e.given = h, h.src, h.id, h.count, h.gone, h.gone
+	e.src, e.id = h.entry()
+	e.held, e.count, e.gone, e.given = h, h.count, h.gone, h.gone
 }
 
 // check says what is wrong with a settlement, and prepares what it stages.
