@@ -37,7 +37,7 @@ type scale struct {
 }
 
 var (
-	full  = scale{rounds: 5, unit: time.Second, warmup: 200 * time.Millisecond, latency: 1500 * time.Millisecond, backlog: 1_000_000, settle: 10 * time.Second, idle: 10 * time.Second, sweep: 500 * time.Millisecond}
+	full  = scale{rounds: 5, unit: time.Second, warmup: 200 * time.Millisecond, latency: 4 * time.Second, backlog: 1_000_000, settle: 10 * time.Second, idle: 10 * time.Second, sweep: 500 * time.Millisecond}
 	quick = scale{rounds: 2, unit: 500 * time.Millisecond, warmup: 150 * time.Millisecond, latency: time.Second, backlog: 200_000, settle: 5 * time.Second, idle: 4 * time.Second}
 )
 
