@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strconv"
+	"time"
 )
 
 // ask sends a request and appends its answer to buf, before the deadline of ctx. go-redis makes the connection and speaks on it at other times, but would copy
@@ -13,6 +14,7 @@ func (c *readConn) ask(ctx context.Context, request, buf []byte) ([]byte, error)
 	if err := c.socket.SetDeadline(until); err != nil {
 		return buf, err
 	}
+	defer c.socket.SetDeadline(time.Time{}) // go-redis may be told to set none (WriteTimeout -2), and would meet this one
 	if _, err := c.socket.Write(request); err != nil {
 		return buf, err
 	}

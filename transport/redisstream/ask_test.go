@@ -72,6 +72,29 @@ func TestAskEndsAtItsDeadline(t *testing.T) {
 	assert.True(t, isTimeout(err))
 }
 
+// TestAskLeavesNoDeadline: go-redis may not set one of its own before it writes.
+func TestAskLeavesNoDeadline(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go func() {
+		for request := make([]byte, 100); ; {
+			if _, err := theirs.Read(request); err != nil {
+				return
+			}
+			_, _ = theirs.Write([]byte("+PONG\r\n"))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	c := &readConn{socket: ours}
+	answer, err := c.ask(ctx, appendCommand(nil, "PING"), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "+PONG\r\n", string(answer))
+	<-ctx.Done()
+	_, err = c.socket.Write(appendCommand(nil, "PING"))
+	require.NoError(t, err)
+}
+
 // TestAnswersOfAServer: what is read is what was stored, also when it is larger than the first buffer, and go-redis can use the
 // connection before and afterwards.
 func TestAnswersOfAServer(t *testing.T) {
