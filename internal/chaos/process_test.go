@@ -1,0 +1,94 @@
+package chaos
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/typedbus/typedbus/internal/childtest"
+)
+
+// A process is a publisher or a consumer. It is killed when the test ends, however it ends.
+type process struct {
+	spec
+	ready chan struct{} // closed when it is about to begin, or has ended
+	ended chan struct{}
+
+	cmd   *exec.Cmd
+	mu    sync.Mutex
+	lines []string
+}
+
+func start(t testing.TB, role string, s spec) *process {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{spec: s, ready: make(chan struct{}), ended: make(chan struct{}), cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), childtest.Name+"="+role, specVar+"="+string(text))
+	p.cmd.Stderr = os.Stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive a test process that is killed
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatalf("chaos: start %s: %v", s.Name, err)
+	}
+	go p.listen(bufio.NewScanner(out))
+	t.Cleanup(func() { p.signal(syscall.SIGKILL); <-p.ended })
+	return p
+}
+
+func (p *process) listen(s *bufio.Scanner) {
+	ready := sync.OnceFunc(func() { close(p.ready) })
+	for s.Scan() {
+		ready()
+		p.mu.Lock()
+		p.lines = append(p.lines, s.Text())
+		p.mu.Unlock()
+	}
+	_ = p.cmd.Wait() // one that was killed has failed
+	ready()
+	close(p.ended)
+}
+
+// signal does nothing to a process that has ended.
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// wait says how it ended, nil for well.
+func (p *process) wait() error {
+	<-p.ended
+	if s := p.cmd.ProcessState; !s.Success() {
+		return fmt.Errorf("%s: %v", p.Name, s)
+	}
+	return nil
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// said is what follows the word in a line that it printed.
+func (p *process) said(word string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.lines {
+		if rest, ok := strings.CutPrefix(line, word+" "); ok {
+			return rest
+		}
+	}
+	return ""
+}

@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/transport"
+	"github.com/typedbus/typedbus/transport/redisstream"
+)
+
+// A publisher publishes events and writes down what became of them.
+type publisher struct {
+	spec
+	log  *journal
+	bus  *bus.Bus
+	next atomic.Int64
+	full atomic.Int64 // answers that the broker is full
+}
+
+func publish(ctx context.Context, s spec) error {
+	log, err := newJournal(s.Dir, s.Name)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	tr, err := open(ctx, s.URL)
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	p := &publisher{spec: s, log: log, bus: bus.New(tr, bus.Logger(logger(s, log)))}
+	fmt.Println("ready")
+	var workers sync.WaitGroup
+	for range cmp.Or(s.Workers, 16) {
+		workers.Go(func() { p.work(ctx) })
+	}
+	workers.Wait()
+	fmt.Println("full", p.full.Load())
+	return ctx.Err()
+}
+
+// open connects, as often as it takes.
+func open(ctx context.Context, url string) (*redisstream.Transport, error) {
+	for {
+		tr, err := redisstream.Open(ctx, url, redisstream.Options{})
+		if err == nil || !pause(ctx, 50*time.Millisecond) {
+			return tr, err
+		}
+	}
+}
+
+// pause is false if ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (p *publisher) work(ctx context.Context) {
+	began := time.Now()
+	batch := cmp.Or(p.Batch, 1)
+	for {
+		n := int(p.next.Add(int64(batch))) - batch
+		if n >= p.Count {
+			return
+		}
+		if p.Rate > 0 && !pause(ctx, time.Until(began.Add(time.Duration(n)*time.Second/time.Duration(p.Rate)))) {
+			return
+		}
+		p.send(ctx, n, min(n+batch, p.Count))
+	}
+}
+
+// send publishes the events from n to end and repeats those that are not stored.
+func (p *publisher) send(ctx context.Context, n, end int) {
+	var delay time.Duration
+	if p.Delay > 0 {
+		delay = time.Duration(rand.Int64N(int64(p.Delay)))
+	}
+	ms := make([]*bus.Message, 0, end-n)
+	for ; n < end; n++ {
+		ms = append(ms, p.message(n, delay))
+	}
+	p.note(history.Publishing, ms)
+	for len(ms) > 0 {
+		ms = p.try(ctx, ms)
+		if len(ms) > 0 && !pause(ctx, 20*time.Millisecond) {
+			p.note(history.NotPublished, ms)
+			return
+		}
+	}
+}
+
+func (p *publisher) message(n int, delay time.Duration) *bus.Message {
+	j := job{N: n}
+	for _, f := range p.Fates {
+		if n%f.Every == 0 {
+			j.Kind = f.Kind
+		}
+	}
+	m := &bus.Message{ID: fmt.Sprintf("%s-%d", p.Name, n), ContentType: "application/json"}
+	if delay > 0 {
+		m.NotBefore = time.Now().Add(delay)
+		j.Due = m.NotBefore.UnixMilli()
+	}
+	m.Body = encode(j)
+	return m
+}
+
+// try returns what is not stored.
+func (p *publisher) try(ctx context.Context, ms []*bus.Message) (again []*bus.Message) {
+	err := p.bus.Send(ctx, transport.Topic{Name: jobs.Name(), Retention: transport.Retention{MaxLen: -1}}, ms...)
+	if err == nil {
+		p.note(history.Published, ms)
+		return nil
+	}
+	if errors.Is(err, transport.ErrNoRoom) {
+		p.full.Add(1)
+	}
+	var each *transport.PublishError
+	if !errors.As(err, &each) {
+		return ms
+	}
+	for i, o := range each.Outcomes {
+		switch o {
+		case transport.Stored:
+			p.note(history.Published, ms[i:i+1])
+		case transport.Unknown:
+			p.note(history.Unknown, ms[i:i+1])
+		case transport.NotStored:
+			again = append(again, ms[i])
+		}
+	}
+	return again
+}
+
+func (p *publisher) note(what history.What, ms []*bus.Message) {
+	for _, m := range ms {
+		p.log.add(history.Record{What: what, ID: m.ID})
+	}
+}

@@ -1,0 +1,189 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/typedbus/typedbus/internal/chaos/check"
+	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/internal/redistest"
+	"github.com/typedbus/typedbus/transport"
+	"github.com/typedbus/typedbus/transport/redisstream"
+)
+
+// patience is how long what must come may take beyond its time.
+const patience = 60 * time.Second
+
+// A run is a row of the table that is being run.
+type run struct {
+	row
+	*testing.T
+	rand   *rand.Rand
+	n      int // events
+	dir    string
+	server *redistest.Server
+	proxy  *redistest.Proxy // between the server and those of behind; nil if there is none
+	redis  *redis.Client
+	tr     *redisstream.Transport
+	log    *journal // of who injects faults
+
+	publisher *process
+	consumers []*process
+	started   int
+	faults    int
+	end       check.End
+	history   []history.Record
+	notes     []string // extra measures, for the table
+	recovery  []time.Duration
+}
+
+// begin starts the server, and then the processes.
+func (r *run) begin() {
+	r.server = redistest.Start(r, r.row.redis...)
+	r.redis = r.server.Client()
+	if r.behind != nobody {
+		r.proxy = redistest.NewProxy(r, r.server.Addr)
+	}
+	var err error
+	r.tr, err = open(r.Context(), r.server.URL)
+	require.NoError(r, err)
+	r.Cleanup(func() { r.tr.Close() })
+	r.log, err = newJournal(r.dir, "nemesis")
+	require.NoError(r, err)
+	r.Cleanup(func() { r.log.Close() })
+	for i := range r.row.consumers {
+		r.consumers = append(r.consumers, nil)
+		r.spawn(i)
+	}
+	for _, c := range r.consumers {
+		<-c.ready
+	}
+	p := spec{Name: "p", Dir: r.dir, URL: r.url(publishers), publishing: r.publishing}
+	p.Count = r.n
+	r.publisher = start(r, "publisher", p)
+	<-r.publisher.ready
+}
+
+// url is where a side finds the server.
+func (r *run) url(who side) string {
+	if r.behind&who != 0 {
+		return "redis://" + r.proxy.Addr + r.params
+	}
+	return r.server.URL
+}
+
+// spawn puts a new process in the place of consumer i.
+func (r *run) spawn(i int) {
+	r.started++
+	c := spec{Name: fmt.Sprintf("c%d-%d", i, r.started), Dir: r.dir, URL: r.url(consumers), consuming: r.consuming}
+	r.consumers[i] = start(r, "consumer", c)
+}
+
+// during waits, and says whether events are still published.
+func (r *run) during(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-r.publisher.ended:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// inject writes down a fault.
+func (r *run) inject(what history.What, process, text string) {
+	if what != history.Resumed && what != history.Healed && what != history.Recovered {
+		r.faults++
+	}
+	r.log.add(history.Record{What: what, Process: process, Text: text})
+}
+
+func (r *run) progress(format string, args ...any) {
+	fmt.Printf("%-4s %s\n", r.id, fmt.Sprintf(format, args...))
+}
+
+// settle waits until the publisher has ended and nothing is left to do.
+func (r *run) settle() {
+	assert.NoError(r, r.publisher.wait(), "the publisher")
+	r.progress("published, %d faults", r.faults)
+	said := time.Now()
+	err := redistest.Eventually(patience, func(ctx context.Context) error {
+		lag, err := r.tr.Lag(ctx, transport.Topic{Name: jobs.Name()}, group)
+		if err == nil && lag.Undelivered+lag.Pending+lag.Waiting+lag.Delayed != 0 {
+			err = fmt.Errorf("left: %+v", lag)
+		}
+		if err != nil && time.Since(said) > 5*time.Second {
+			said = time.Now()
+			r.progress("%v", err)
+		}
+		return err
+	})
+	assert.NoError(r, err, "waiting until nothing is left")
+	r.stop()
+}
+
+// stop ends the consumers, each of which must end well.
+func (r *run) stop() {
+	for _, c := range r.consumers {
+		c.signal(syscall.SIGTERM)
+	}
+	for _, c := range r.consumers {
+		assert.NoError(r, c.wait(), "the end of a consumer")
+	}
+}
+
+// look reads the history, and what the server has.
+func (r *run) look() {
+	lag, err := r.tr.Lag(r.Context(), transport.Topic{Name: jobs.Name()}, group)
+	require.NoError(r, err)
+	r.end = check.End{
+		Pending: lag.Pending + lag.Waiting, Delayed: lag.Delayed, Undelivered: lag.Undelivered,
+		Stored: r.ids(jobs.Name()), Letters: r.ids("{" + jobs.Name() + "}:" + group + ":dead"),
+	}
+	r.history, err = readHistory(r.dir)
+	require.NoError(r, err)
+}
+
+// ids counts the entries of a stream by the ids of their events.
+func (r *run) ids(stream string) map[string]int {
+	const page = 5000
+	ids := map[string]int{}
+	for from := "-"; ; {
+		entries, err := r.redis.XRangeN(r.Context(), stream, from, "+", page).Result()
+		require.NoError(r, err)
+		for _, e := range entries {
+			id, _ := e.Values["id"].(string)
+			ids[id]++
+			from = "(" + e.ID
+		}
+		if len(entries) < page {
+			return ids
+		}
+	}
+}
+
+// keep leaves the history of a run that failed where it can be read.
+func (r *run) keep() {
+	if !r.Failed() {
+		os.RemoveAll(r.dir)
+		return
+	}
+	r.progress("FAILED: the history is in %s", r.dir)
+}
+
+func (r *run) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+func (r *run) noteText() string { return strings.Join(r.notes, "; ") }

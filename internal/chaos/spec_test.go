@@ -1,0 +1,64 @@
+package chaos
+
+import (
+	"time"
+
+	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/codec"
+)
+
+// A spec is what a child is told.
+type spec struct {
+	Name string // of the process in the history
+	Dir  string // where its history and its log go
+	URL  string
+
+	publishing
+	consuming
+}
+
+// publishing is what a publisher does.
+type publishing struct {
+	Count   int           // events
+	Rate    int           // events a second, 0 for as many as it can
+	Workers int           // publish at the same time, one event after the other each; default 16
+	Batch   int           // of so many events at once, default 1
+	Delay   time.Duration // the longest time that an event is held back
+	Fates   []fate        // of events whose number is a multiple of Every
+}
+
+// consuming is what a consumer does.
+type consuming struct {
+	Lease       time.Duration
+	Concurrency int           // default 16
+	Work        time.Duration // a handler takes up to twice as long, but see Steady
+	Steady      bool          // a handler takes Work
+	Attempts    int           // with so many failed attempts an event becomes a dead letter; 0: there are no dead letters
+	Backoff     time.Duration // the longest wait for another attempt
+	Grace       time.Duration
+}
+
+// A fate is what becomes of each Every-th event when it is handled.
+type fate struct {
+	Every int
+	Kind  string
+}
+
+// What may become of an event. An empty kind is handled well.
+const (
+	failsOnce   = "fails once"
+	failsAlways = "fails always"
+	panics      = "panics"
+	exits       = "exits"
+)
+
+// A job is what is published.
+type job struct {
+	N    int
+	Kind string `json:",omitempty"`
+	Due  int64  `json:",omitempty"` // in milliseconds since 1970
+}
+
+const group = "workers"
+
+var jobs = bus.NewTopic("jobs", codec.JSON[job](), bus.Retain(bus.Retention{MaxLen: -1}))

@@ -1,0 +1,85 @@
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/typedbus/typedbus/internal/chaos/check"
+	"github.com/typedbus/typedbus/internal/redistest"
+)
+
+// A line is what the table says of a row.
+type line struct {
+	id, fault                          string
+	load, faults                       int
+	lost, unknown, duplicates, allowed int
+	p50, p99, took                     time.Duration
+	notes                              string
+	held                               bool
+}
+
+func (r *run) line(c check.Report, took time.Duration) line {
+	return line{
+		id: r.id, fault: r.fault, load: r.n, faults: r.faults,
+		lost: c.Lost, unknown: c.Unknown, duplicates: c.Duplicates, allowed: c.Allowed,
+		p50: quantile(r.recovery, 0.5), p99: quantile(r.recovery, 0.99), took: took,
+		notes: r.noteText(), held: !r.Failed(),
+	}
+}
+
+func (l line) String() string { return strings.Trim(l.markdown(), "| \n") }
+
+func (l line) markdown() string {
+	verdict := "held"
+	if !l.held {
+		verdict = "**BROKEN**"
+	}
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d of %d | %s | %s | %s |\n", l.id, l.fault, l.load, l.faults,
+		l.lost, l.duplicates, l.allowed, l.recovery(), l.notes, verdict)
+}
+
+func (l line) recovery() string {
+	if l.p50 == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%v / %v", l.p50.Round(time.Millisecond), l.p99.Round(time.Millisecond))
+}
+
+func tableOf(lines []line) string {
+	var b strings.Builder
+	b.WriteString("| row | fault | events | faults injected | lost | handled again, of as often as allowed | recovery p50 / p99 | also measured | verdict |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	for _, l := range lines {
+		b.WriteString(l.markdown())
+	}
+	return b.String()
+}
+
+func provenance() string {
+	return fmt.Sprintf("%s, tier %s, seed %d, %s, %s/%s, %d cores\n", time.Now().UTC().Format(time.DateOnly), *tier, *seed,
+		strings.Join(redistest.Binary(), " "), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+}
+
+const (
+	tableFrom = "<!-- chaos:table -->"
+	tableTo   = "<!-- /chaos:table -->"
+)
+
+// splice replaces what stands between the marks in a file.
+func splice(path, text string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := bytes.Cut(old, []byte(tableFrom))
+	_, tail, too := bytes.Cut(rest, []byte(tableTo))
+	if !ok || !too {
+		return fmt.Errorf("chaos: %s must have the line %s above the line %s", path, tableFrom, tableTo)
+	}
+	text = string(head) + tableFrom + "\n\n" + strings.TrimSpace(text) + "\n\n" + tableTo + string(tail)
+	return os.WriteFile(path, []byte(text), 0o644)
+}
