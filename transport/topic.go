@@ -9,6 +9,12 @@ import (
 type Topic struct {
 	Name      string // see [CheckName]
 	Retention Retention
+
+	// Dedup, if not 0, is how long the topic knows the ID of a message that was published with it. A message whose ID it knows is
+	// not stored again, and its outcome is Stored. Neither retention, nor that it was handled, makes the topic forget an ID before
+	// its time. Messages that NotBefore holds back are known as well. Afterwards the ID may be stored again. What is staged is
+	// stored whatever its ID is.
+	Dedup time.Duration
 }
 
 // DefaultMaxLen is how many acknowledged messages a topic keeps where its Retention says nothing.

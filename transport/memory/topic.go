@@ -25,6 +25,7 @@ type topic struct {
 	groups  []*group // replaced, never changed in place
 	early   []*group // those that have letters or acts, and no subscription yet
 	delayed schedule[transport.Message]
+	known   known
 	alarm   alarm // for delayed
 	keep    transport.Retention
 	trimmed uint64 // log.next when the soft bound was last enforced
@@ -45,12 +46,18 @@ func (t *topic) waiting() int64 {
 }
 
 // store appends ms, or puts those that are delayed aside. Call wake afterwards, without any lock.
-func (t *topic) store(ms []transport.Message, keep transport.Retention) {
+func (t *topic) store(ms []transport.Message, keep transport.Retention) { t.storeNew(ms, keep, 0) }
+
+// storeNew is store for what is published: with dedup it passes over messages whose ids it knows.
+func (t *topic) storeNew(ms []transport.Message, keep transport.Retention, dedup time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now() // under the lock, so that the log is in order of time
 	t.keep = keep
 	for i := range ms {
+		if dedup > 0 && !t.known.add(ms[i].ID, now, dedup) {
+			continue
+		}
 		if ms[i].NotBefore.After(now) {
 			t.delayed.add(ms[i].NotBefore, ms[i])
 			continue

@@ -71,7 +71,7 @@ func (t *Transport) publish(ctx context.Context, topic transport.Topic, ms []*tr
 	if err != nil || len(copies) == 0 {
 		return err
 	}
-	tp.store(copies, topic.Retention)
+	tp.storeNew(copies, topic.Retention, topic.Dedup)
 	tp.wake()
 	return nil
 }

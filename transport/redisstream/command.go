@@ -85,7 +85,7 @@ func (ts *targets) add(topic string, tg *target) *target {
 	return tg
 }
 
-// addCmd is one publish: an XADD, or the script that stores a delayed message. It owns copies of all it sends, because the
+// addCmd is one publish: an XADD, or a script that stores a delayed message or one whose id is remembered. It owns copies of all it sends, because the
 // caller may change the message once Publish has returned, and Publish returns when the caller's context ends. It is used
 // again and again: go-redis writes args and knows nothing of their reuse.
 type addCmd struct {
@@ -97,7 +97,8 @@ type addCmd struct {
 	limit int64
 	minID int64
 	delay remaining
-	again bool // the server did not do it, and would in full or elsewhere
+	full  string // the script, if it is one
+	again bool   // the server did not do it, and would in full or elsewhere
 }
 
 // NoRetry makes go-redis send it once, see once.
@@ -169,20 +170,37 @@ func (c *addCmd) bound(tg *target, r transport.Retention, now func() time.Time) 
 	}
 }
 
-// later makes c, made by newLater, store m in the set of delayed messages.
+// once makes c, made by newScripted, store m unless the topic knows its id.
+func (c *addCmd) once(tg *target, t transport.Topic, m *transport.Message, delayed bool, now func() time.Time) {
+	c.full = scriptPublish.src
+	mark, window := tg.known(m.ID), max(ceilMillis(t.Dedup), 1)
+	if delayed {
+		c.delay.at = m.NotBefore
+		c.args = append(c.args[:0], "evalsha", scriptPublish.sha, 3, mark, tg.due, tg.dueBody, window, &c.delay, transport.NewID(), 0)
+	} else {
+		c.args = append(c.args[:0], "evalsha", scriptPublish.sha, 2, mark, tg.stream, window, "now", "", 0)
+		n := len(c.args)
+		c.bound(tg, t.Retention, now)
+		c.args[n-1] = len(c.args) - n
+	}
+	c.fields(tg, m)
+}
+
+// later makes c, made by newScripted, store m in the set of delayed messages.
 func (c *addCmd) later(tg *target, m *transport.Message) {
-	c.delay.at = m.NotBefore
+	c.full, c.delay.at = duePutSource, m.NotBefore
 	c.args = append(c.args[:0], "evalsha", duePut.Hash(), 2, tg.due, tg.dueBody, &c.delay, transport.NewID())
 	c.fields(tg, m)
 }
 
-func newLater(tg *target) *addCmd {
-	return &addCmd{StringCmd: redis.NewStringCmd(tg.ctx, "evalsha", duePut.Hash(), 2, tg.due)}
+// newScripted makes an empty script for tg. Only its key matters, see newAdd.
+func newScripted(tg *target) *addCmd {
+	return &addCmd{StringCmd: redis.NewStringCmd(tg.ctx, "evalsha", noScript, 1, tg.due)}
 }
 
 // inFull turns EVALSHA into EVAL, for a server that does not know the script.
 func (c *addCmd) inFull() {
-	c.args[0], c.args[1] = "eval", duePutSource
+	c.args[0], c.args[1] = "eval", c.full
 }
 
 // fields appends what Mapping.appendFields does.

@@ -23,6 +23,16 @@ func topicKeys(prefix, topic string) keys {
 	return keys{stream: prefix + topic, due: tag + "due", dueBody: tag + "due:body", outbox: tag + "outbox", tag: tag}
 }
 
+// known is the key that says that the topic knows the id of a message, see scripts/publish.lua. No group's name is empty, so no
+// key of a group is like it.
+func (k keys) known(id string) string {
+	if len(id) > maxClaimKey {
+		sum := sha256.Sum256([]byte(id))
+		return k.tag + ":id256:" + hex.EncodeToString(sum[:])
+	}
+	return k.tag + ":id:" + id
+}
+
 // groupKeys are those of one group of a topic.
 type groupKeys struct {
 	keys

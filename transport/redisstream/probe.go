@@ -41,6 +41,17 @@ func delayProbes(k keys) []probe {
 	}
 }
 
+// dedupProbes are what publishing to a topic with Dedup needs besides.
+func dedupProbes(k keys) []probe {
+	known := k.known(noGroup)
+	return []probe{
+		{"+eval", []any{"eval", "return 0", 2, known, k.stream}, "own"},
+		{"+evalsha", []any{"evalsha", noScript, 2, known, k.stream}, "own"},
+		{"+exists", []any{"exists", known}, "own"},
+		{"+set", []any{"set", known, "", "xx", "nx"}, "own"}, // a contradiction is refused
+	}
+}
+
 // consumeProbes are what a consumer of a group needs: it reads two streams, runs scripts over the keys of its topic and its
 // group, trims, and moves what is delayed.
 func consumeProbes(k groupKeys) []probe {
@@ -87,6 +98,62 @@ func claimProbes(k keys) []probe {
 		{"+eval", []any{"eval", "return 0", 1, claim}, "own"},
 		{"+evalsha", []any{"evalsha", noScript, 1, claim}, "own"},
 	}
+}
+
+// lagProbes are what asking for the lag of a group needs.
+func lagProbes(k keys) []probe {
+	return []probe{
+		{"+eval", []any{"eval", "return 0", 1, k.stream}, "stream"},
+		{"+evalsha", []any{"evalsha", noScript, 2, k.stream, k.due}, "stream"},
+		{"+time", []any{"time"}, ""},
+		{"+exists", []any{"exists", k.stream}, "stream"},
+		{"+type", []any{"type", k.stream}, "stream"},
+		{"+xinfo|groups", []any{"xinfo", "groups", k.stream}, "stream"},
+		{"+xpending", []any{"xpending", k.stream, noGroup}, "stream"},
+		{"+xrange", []any{"xrange", k.stream, "0-1", "0-1", "count", 1}, "stream"},
+		{"+xlen", []any{"xlen", k.stream}, "stream"},
+		{"+zcard", []any{"zcard", k.due}, "own"},
+		{"+get", []any{"get", k.tag + noGroup}, "own"},
+	}
+}
+
+// letterProbes are what looking at dead letters, replaying, discarding and editing them needs.
+func letterProbes(k keys) []probe {
+	dead, put := k.tag+noGroup+":dead", k.tag+noGroup+":dead:put"
+	return []probe{
+		{"+eval", []any{"eval", "return 0", 1, dead}, "own"},
+		{"+evalsha", []any{"evalsha", noScript, 1, dead}, "own"},
+		{"+type", []any{"type", dead}, "own"},
+		{"+xrange", []any{"xrange", dead, "0-1", "0-1", "count", 1}, "own"},
+		{"+xlen", []any{"xlen", dead}, "own"},
+		{"+xadd", []any{"xadd", dead, "0-0", "f", "v"}, "own"}, // 0-0 is always refused
+		{"+xdel", []any{"xdel", dead, "0-0"}, "own"},
+		{"+zadd", []any{"zadd", put, "xx", 0, ""}, "own"}, // XX adds nothing
+		{"+zrem", []any{"zrem", put, ""}, "own"},
+	}
+}
+
+// moveProbes are what moving delayed messages that are due needs. A process that publishes them does so, besides consumers.
+func moveProbes(k keys) []probe {
+	return append(append(publishProbes(k), delayProbes(k)...),
+		probe{"+zrangebyscore", []any{"zrangebyscore", k.due, 1, 0}, "own"},
+		probe{"+zrange", []any{"zrange", k.due, 0, 0}, "own"},
+		probe{"+zrem", []any{"zrem", k.due, ""}, "own"},
+		probe{"+hget", []any{"hget", k.dueBody, ""}, "own"},
+	)
+}
+
+// probesOf are what the operation of an error needs, by its first word.
+func probesOf(op string) func(keys) []probe {
+	switch verb, _, _ := strings.Cut(op, " "); verb {
+	case "lag":
+		return lagProbes
+	case "move":
+		return moveProbes
+	case "put", "replay", "discard", "record":
+		return letterProbes
+	}
+	return func(k keys) []probe { return consumeProbes(k.group(noGroup)) }
 }
 
 // lacking runs probes in one round trip and returns the rules that are missing. An error means that it could not find out.

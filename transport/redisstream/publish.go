@@ -16,6 +16,10 @@ import (
 // Up to 1,000 messages, and 1 MiB, go out in one round trip; a larger call takes several, one after the other, and stops at
 // the first that fails. Messages of other calls may share the round trip and come between those of this one, which keep their
 // order. A message may have up to 1,024 headers.
+//
+// A user that only publishes needs the right +xadd on the topic's stream. NotBefore needs besides +eval +evalsha +time +hset
+// +hdel +zadd, and Dedup +eval +evalsha +exists +set, both on {stream}:*. With Dedup each ID is a small key of its own
+// for as long as the window.
 func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*transport.Message) error {
 	if len(ms) == 0 {
 		return t.usable()
@@ -26,7 +30,7 @@ func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*tr
 	}
 	for first := 0; first < len(ms); {
 		n := fitting(ms[first:])
-		if part, err := t.publish(ctx, tg, l, topic.Retention, ms[first:first+n]); err != nil {
+		if part, err := t.publish(ctx, tg, l, topic, ms[first:first+n]); err != nil {
 			return partly(topic.Name, len(ms), first, part, err)
 		}
 		first += n
@@ -105,19 +109,24 @@ func weight(m *transport.Message) int {
 
 // publish sends ms, which fit one pipeline. Where it returns an error it also returns their outcomes.
 func (t *Transport) publish(
-	ctx context.Context, tg *target, l *lane, r transport.Retention, ms []*transport.Message,
+	ctx context.Context, tg *target, l *lane, topic transport.Topic, ms []*transport.Message,
 ) ([]transport.Outcome, error) {
 	b := tg.batch(len(ms))
 	delayed := false
 	for i, m := range ms {
 		b.size += weight(m)
-		if !m.NotBefore.IsZero() && m.NotBefore.After(time.Now()) {
-			delayed = true
-			b.cmds[i] = newLater(tg)
+		later := !m.NotBefore.IsZero() && m.NotBefore.After(time.Now())
+		delayed = delayed || later
+		switch {
+		case topic.Dedup > 0 && m.ID != "":
+			b.cmds[i] = newScripted(tg)
+			b.cmds[i].once(tg, topic, m, later, t.serverNow)
+		case later:
+			b.cmds[i] = newScripted(tg)
 			b.cmds[i].later(tg, m)
-			continue
+		default:
+			b.cmds[i].xadd(tg, topic.Retention, m, t.serverNow)
 		}
-		b.cmds[i].xadd(tg, r, m, t.serverNow)
 	}
 	switch l.commit(ctx, b) {
 	case unsent:
@@ -128,14 +137,15 @@ func (t *Transport) publish(
 	outcomes, err := b.outcomes()
 	if delayed {
 		t.tellMover(tg, b)
-	} else {
+	}
+	if !delayed && topic.Dedup <= 0 { // scripts are not used again
 		tg.recycle(b)
 	}
-	return outcomes, t.publishError(ctx, tg, delayed, err)
+	return outcomes, t.publishError(ctx, tg, topic, delayed, err)
 }
 
 // publishError is what Publish says about the error of a command.
-func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, err error) error {
+func (t *Transport) publishError(ctx context.Context, tg *target, topic transport.Topic, delayed bool, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -147,6 +157,9 @@ func (t *Transport) publishError(ctx context.Context, tg *target, delayed bool, 
 		probes := publishProbes(tg.keys)
 		if delayed {
 			probes = append(probes, delayProbes(tg.keys)...)
+		}
+		if topic.Dedup > 0 {
+			probes = append(probes, dedupProbes(tg.keys)...)
 		}
 		if all := t.denial(ctx, tg.keys, probes); all != nil {
 			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}

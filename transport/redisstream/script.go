@@ -54,6 +54,8 @@ var (
 	scriptDiscard = newScript("discard")
 	scriptRecord  = newScript("record")
 
+	scriptPublish = newScript("publish")
+
 	scriptBegin   = newScript("begin")
 	scriptKeep    = newScript("keep")
 	scriptRelease = newScript("release")

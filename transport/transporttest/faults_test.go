@@ -48,7 +48,7 @@ func resettle(change func(st *transport.Settlement)) func(*brokenSub, context.Co
 }
 
 // faults are all the ways to break the contract that the suite must notice.
-var faults = slices.Concat(publishFaults, messageFaults, groupFaults, receiveFaults, settleFaults, leaseFaults, letterFaults, replayFaults,
+var faults = slices.Concat(publishFaults, dedupFaults, messageFaults, groupFaults, receiveFaults, settleFaults, leaseFaults, letterFaults, replayFaults,
 	boundFaults, archiveFaults, actFaults, otherFaults)
 
 // every returns a function that is true at each nth call.
