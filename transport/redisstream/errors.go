@@ -131,7 +131,7 @@ func (t *Transport) clarify(op, key string, err error) error {
 	case a.code == "WRONGTYPE":
 		text = t.wrongType(key, err)
 	case isDenied(err):
-		text = denied(err, key)
+		text = t.denied(op, key, err)
 	case a.code == "unknown command":
 		cause = nil // its text repeats arguments
 	case a.is != nil:
@@ -246,18 +246,6 @@ func streamOf(key string) string {
 		return tag[1:]
 	}
 	return key
-}
-
-// denied names the rule that is missing, as far as the answer tells. It says which command, or that it is a key.
-func denied(err error, key string) string {
-	stream := streamOf(key)
-	rule := "~" + stream + " ~{" + stream + "}:*"
-	if _, rest, ok := strings.Cut(err.Error(), "run the '"); ok {
-		if command, _, ok := strings.Cut(rest, "'"); ok {
-			rule = "+" + printable(command, 64)
-		}
-	}
-	return missingRules([]string{rule})
 }
 
 func missingRules(rules []string) string {

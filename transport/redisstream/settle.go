@@ -22,7 +22,7 @@ import (
 func (s *subscription) Settle(ctx context.Context, ss []transport.Settlement) error {
 	errs := make([]error, len(ss))
 	if !s.settling.enter() {
-		return s.settleError(fill(errs, transport.ErrClosed))
+		return s.settleError(ss, fill(errs, transport.ErrClosed))
 	}
 	defer s.settling.leave()
 	all := takeEndings(len(ss))
@@ -32,7 +32,7 @@ func (s *subscription) Settle(ctx context.Context, ss []transport.Settlement) er
 	for _, e := range es {
 		errs[e.index] = e.err
 	}
-	return s.settleError(errs)
+	return s.settleError(ss, errs)
 }
 
 // endingSlab is room for the endings of one call, which the next one uses again.
@@ -60,11 +60,11 @@ func fill(errs []error, err error) []error {
 }
 
 // settleError is nil if no error is.
-func (s *subscription) settleError(errs []error) error {
+func (s *subscription) settleError(ss []transport.Settlement, errs []error) error {
 	failed := false
 	for i, err := range errs {
 		if err != nil {
-			errs[i] = s.t.clarify("settle "+s.name(), s.keys.stream, err)
+			errs[i] = s.t.clarify("settle "+s.name(), s.keys.stream, s.t.deniedStage(ss[i].Stage, err))
 			if isAnswer(err) && (strings.HasPrefix(err.Error(), "WRONGTYPE") || strings.HasPrefix(err.Error(), "ERR The stream has exhausted")) {
 				errs[i] = fmt.Errorf("%w: %w", transport.ErrRefused, errs[i])
 			}
