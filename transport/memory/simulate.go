@@ -35,6 +35,35 @@ func (t *Transport) Stall(sub transport.Subscription) (resume func()) {
 	return sync.OnceFunc(s.unmute)
 }
 
+// Expire ends the lease of one delivery now, as if it could not be renewed in time while the others were: another consumer may
+// get the message, and Lost is told. It is meant for tests. A delivery that is settled or lost already, a subscription of another
+// transport, and one that is closed, are left alone.
+func (t *Transport) Expire(sub transport.Subscription, d *transport.Delivery) {
+	s, ok := sub.(*subscription)
+	if !ok || !s.lose(d.Receipt) || s.conf.Lost == nil {
+		return
+	}
+	s.filling.Lock() // until it is whole
+	defer s.filling.Unlock()
+	s.conf.Lost(d)
+}
+
+// lose gives one delivery back as lost, and reports whether it was held.
+func (s *subscription) lose(receipt string) bool {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l, _ := s.leases.find(receipt)
+	if s.closed || s.crashed || l == nil || l.lost {
+		return false
+	}
+	l.lost = true
+	l.item.redelivered++
+	g.giveBack(l.item)
+	g.wakeOne()
+	return true
+}
+
 // Outage makes the broker unreachable for all its transports until heal is called: calls fail, consumers that hold
 // deliveries are warned, and their leases run out. What was stored stays, and what is delayed becomes due meanwhile. It is
 // meant for tests. heal may be called more than once; during an outage Outage does nothing more.

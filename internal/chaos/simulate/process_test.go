@@ -1,0 +1,137 @@
+package simulate_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/typedbus/typedbus/bus"
+	"github.com/typedbus/typedbus/dlq"
+	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/middleware"
+)
+
+var silent = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+
+// process is one of many consumers: a bus on a transport of its own.
+type process struct {
+	w    *world
+	name string
+	d    *dice
+	tr   *faulty
+	bus  *bus.Bus
+	sub  atomic.Pointer[bus.Subscriber[order]] // nil until it is declared
+
+	dead bool // guarded by the world's lock
+}
+
+func newProcess(w *world, name string) *process {
+	p := &process{w: w, name: name, d: newDice(w.seed, name), tr: newFaulty(w, name)}
+	p.bus = bus.New(p.tr, bus.Logger(silent), bus.Grace(p.d.upTo(10*time.Second)), bus.Use(p.record))
+	return p
+}
+
+// subscribe declares a subscription of any make.
+func (p *process) subscribe() {
+	handler := bus.HandlerOf[order](p.handle)
+	if p.d.one(3) {
+		handler = bus.Batched(1+p.d.below(10), p.d.upTo(time.Second), p.handleBatch)
+	}
+	opts := []bus.SubscribeOption{
+		bus.Concurrency(1 + p.d.below(10)), bus.Lease(p.w.lease), p.middleware(),
+		bus.Redeliver(bus.Backoff{Min: p.d.upTo(time.Second), Max: 10 * time.Second, NoJitter: p.d.one(2)}),
+	}
+	if p.d.one(2) {
+		opts = append(opts, bus.Prefetch(p.d.below(30)))
+	}
+	if p.w.limited {
+		opts = append(opts, bus.MaxProcessing(3*time.Second+p.d.upTo(20*time.Second)))
+	}
+	p.sub.Store(orders.Subscribe(p.bus, group, handler, opts...))
+}
+
+// middleware is a chain of any parts, in their order.
+func (p *process) middleware() bus.Chain {
+	var chain []bus.Middleware
+	if p.w.routed {
+		chain = append(chain, dlq.Route(dlq.RouteOptions{MaxAttempts: 2 + p.d.below(5), MaxCrashes: 2 + p.d.below(5)}))
+	}
+	if p.w.claims != nil {
+		store := &claims{Claims: p.w.claims, p: p, d: newDice(p.w.seed, p.name, "claims")}
+		chain = append(chain, middleware.Idempotent(store, middleware.IdempotentOptions{
+			Expiry: 2 * p.w.lease, StoreDown: p.d.upTo(5 * time.Second), Logger: silent}))
+	}
+	if p.d.one(3) {
+		chain = append(chain, middleware.Retry(middleware.RetryOptions{Tries: 1 + p.d.below(4), Max: p.d.upTo(time.Second)}))
+	}
+	if p.d.one(3) {
+		chain = append(chain, middleware.Timeout(3*time.Second+p.d.upTo(2*p.w.lease), silent))
+	}
+	if p.d.one(3) {
+		chain = append(chain, middleware.Recover())
+	}
+	return bus.Use(chain...)
+}
+
+// live is a process from its start to its end.
+func (p *process) live() {
+	if late := p.d.one(4); late {
+		time.AfterFunc(p.d.upTo(3*time.Second), p.subscribe)
+	} else {
+		p.subscribe()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() { defer close(ended); p.bus.Run(ctx) }()
+	for range p.d.below(6) {
+		wait(ctx, p.d.upTo(10*time.Second))
+		p.suffer()
+	}
+	if p.w.strikes(p.d, processKilled) {
+		p.kill()
+	}
+	cancel()
+	<-ended
+	p.tr.Close()
+}
+
+// suffer is what may befall a process, by faults and by its operator.
+func (p *process) suffer() {
+	if p.w.strikes(p.d, processStalled) {
+		p.w.mark(p.name, history.Paused)
+		resume := p.tr.stall()
+		wait(context.Background(), p.d.upTo(3*p.w.lease))
+		resume()
+		p.w.mark(p.name, history.Resumed)
+	}
+	sub := p.sub.Load()
+	if sub == nil {
+		return
+	}
+	switch p.d.below(8) {
+	case 0:
+		sub.Stop(context.Background())
+	case 1:
+		sub.Pause()
+	case 2, 3:
+		sub.Resume()
+	}
+}
+
+// kill ends the process without a word. What its handlers still do is not seen by anybody.
+func (p *process) kill() {
+	p.tr.crash()
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.happened(p, history.Killed, nil, "")
+	p.dead = true
+}
+
+func (p *process) killed() bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return p.dead
+}
