@@ -61,19 +61,21 @@ func runRow(t *testing.T, row row, done *[]line) {
 	}()
 	r.progress("%s, %d events", row.fault, r.n)
 	r.begin()
-	if row.nemesis != nil {
-		row.nemesis(r)
+	for _, nemesis := range row.nemesis {
+		nemesis(r)
 	}
 	r.settle()
+	r.stop()
 	r.look()
 	promises := row.promises
 	promises.Lease = int64(row.consuming.Lease)
+	promises.MaxDead += row.publishing.dead(r.n)
 	found = check.Check(r.history, promises, r.end)
 	for _, b := range found.Breaches {
 		assert.Fail(t, b.Invariant+": "+b.Text, "events: %.1000v", b.Events)
 	}
-	if row.measure != nil {
-		row.measure(r)
+	for _, measure := range row.measure {
+		measure(r)
 	}
 	r.progress("%v", r.line(found, time.Since(began)))
 }

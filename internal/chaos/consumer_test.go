@@ -33,7 +33,7 @@ func consume(ctx context.Context, s spec) error {
 	}
 	defer tr.Close()
 	c := &consumer{spec: s, log: log}
-	b := bus.New(tr, bus.Logger(logger(s, log)), bus.Grace(cmp.Or(s.Grace, 5*time.Second)), bus.Use(log.watch), bus.Use(c.route()...))
+	b := bus.New(tr, bus.Logger(logger(s, log)), bus.Grace(s.grace()), bus.Use(log.watch), bus.Use(c.route()...))
 	jobs.Subscribe(b, group, c.handle, bus.Lease(s.Lease), bus.Concurrency(cmp.Or(s.Concurrency, 16)),
 		bus.Redeliver(bus.Backoff{Min: cmp.Or(s.Backoff, time.Second) / 4, Max: cmp.Or(s.Backoff, time.Second)}))
 	fmt.Println("ready")

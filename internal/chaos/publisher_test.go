@@ -105,12 +105,7 @@ func (p *publisher) send(ctx context.Context, n, end int) {
 }
 
 func (p *publisher) message(n int, delay time.Duration) *bus.Message {
-	j := job{N: n}
-	for _, f := range p.Fates {
-		if n%f.Every == 0 {
-			j.Kind = f.Kind
-		}
-	}
+	j := job{N: n, Kind: p.kind(n)}
 	m := &bus.Message{ID: fmt.Sprintf("%s-%d", p.Name, n), ContentType: "application/json"}
 	if delay > 0 {
 		m.NotBefore = time.Now().Add(delay)

@@ -101,6 +101,11 @@ func (r *run) during(d time.Duration) bool {
 	}
 }
 
+// busy waits, and says whether there is anything left to do.
+func (r *run) busy(d time.Duration) bool {
+	return r.during(d) || pause(r.Context(), d) && r.left(r.Context()) != nil
+}
+
 // inject writes down a fault.
 func (r *run) inject(what history.What, process, text string) {
 	if what != history.Resumed && what != history.Healed && what != history.Recovered {
@@ -119,10 +124,7 @@ func (r *run) settle() {
 	r.progress("published, %d faults", r.faults)
 	said := time.Now()
 	err := redistest.Eventually(patience, func(ctx context.Context) error {
-		lag, err := r.tr.Lag(ctx, transport.Topic{Name: jobs.Name()}, group)
-		if err == nil && lag.Undelivered+lag.Pending+lag.Waiting+lag.Delayed != 0 {
-			err = fmt.Errorf("left: %+v", lag)
-		}
+		err := r.left(ctx)
 		if err != nil && time.Since(said) > 5*time.Second {
 			said = time.Now()
 			r.progress("%v", err)
@@ -130,7 +132,15 @@ func (r *run) settle() {
 		return err
 	})
 	assert.NoError(r, err, "waiting until nothing is left")
-	r.stop()
+}
+
+// left is nil when nothing is left to do.
+func (r *run) left(ctx context.Context) error {
+	lag, err := r.tr.Lag(ctx, transport.Topic{Name: jobs.Name()}, group)
+	if err == nil && lag.Undelivered+lag.Pending+lag.Waiting+lag.Delayed != 0 {
+		err = fmt.Errorf("left: %+v", lag)
+	}
+	return err
 }
 
 // stop ends the consumers, each of which must end well.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
@@ -38,6 +39,8 @@ type consuming struct {
 	Grace       time.Duration
 }
 
+func (c consuming) grace() time.Duration { return cmp.Or(c.Grace, 5*time.Second) }
+
 // A fate is what becomes of each Every-th event when it is handled.
 type fate struct {
 	Every int
@@ -57,6 +60,26 @@ type job struct {
 	N    int
 	Kind string `json:",omitempty"`
 	Due  int64  `json:",omitempty"` // in milliseconds since 1970
+}
+
+// kind is what becomes of the event with a number; the last fate counts.
+func (p publishing) kind(n int) (kind string) {
+	for _, f := range p.Fates {
+		if n%f.Every == 0 {
+			kind = f.Kind
+		}
+	}
+	return kind
+}
+
+// dead counts those of n events that nobody can handle.
+func (p publishing) dead(n int) (dead int) {
+	for i := range n {
+		if kind := p.kind(i); kind != "" && kind != failsOnce {
+			dead++
+		}
+	}
+	return dead
 }
 
 const group = "workers"
