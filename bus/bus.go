@@ -76,7 +76,12 @@ func (b *Bus) publish(ctx context.Context, t transport.Topic, ms []*Message) err
 	if b.tr == nil {
 		return errors.Join(b.opts.errs...)
 	}
-	err := b.tr.Publish(ctx, t, ms)
+	var err error
+	if t.Dedup > 0 {
+		err = b.repeating(ctx, t, ms)
+	} else {
+		err = b.tr.Publish(ctx, t, ms)
+	}
 	if err == nil {
 		return nil
 	}

@@ -39,6 +39,7 @@ type options struct {
 type topicOptions struct {
 	maxBytes  int
 	retention transport.Retention
+	dedup     time.Duration
 	err       error
 }
 
@@ -109,7 +110,7 @@ func UseSend(mws ...SendMiddleware) Option {
 func MaxBytes(n int) TopicOption {
 	return topicOption(func(o *topicOptions) {
 		if n < 1 {
-			o.err = fmt.Errorf("MaxBytes(%d): must be at least 1", n)
+			o.err = errors.Join(o.err, fmt.Errorf("MaxBytes(%d): must be at least 1", n))
 		}
 		o.maxBytes = n
 	})
@@ -121,6 +122,26 @@ type Retention = transport.Retention
 // Retain says how much of a topic is kept; default the newest 1,000,000 events, and never less than what a group has not
 // handled yet.
 func Retain(r Retention) TopicOption { return topicOption(func(o *topicOptions) { o.retention = r }) }
+
+// Dedup makes the topic know the ids of what is published to it for a time, at least a second: an event whose id it knows is not
+// stored again, and Publish returns nil for it. An event has an id of its own unless [ID] gives one; so events that come from
+// outside twice are one if their id is taken from there.
+//
+// With it the bus repeats by itself what has an unknown outcome (see [ErrPublishUnknown]), and nothing is doubled: after 50 ms
+// at first, then longer, up to a second, until it is stored, ctx ends, the transport is closed, or half of the window or 30 s
+// are over, whichever is less (30 s count only where ctx has no deadline). The window should be much longer than Redis, or the way
+// to it, may stand still: a try that arrives when its window is over is stored again. Minutes are usual. On Redis each id is a small
+// key for as long.
+//
+// What is published through an event is stored once in any case, and is not looked up, even with [ID].
+func Dedup(window time.Duration) TopicOption {
+	return topicOption(func(o *topicOptions) {
+		if window < time.Second {
+			o.err = errors.Join(o.err, fmt.Errorf("Dedup(%v): must be at least 1s", window))
+		}
+		o.dedup = window
+	})
+}
 
 // Concurrency is how many events of the subscription are handled at the same time; default 16. With 1 they are handled one
 // after the other, in the order in which they come.

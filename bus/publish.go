@@ -30,8 +30,8 @@ type SendMiddleware func(next Sender) Sender
 // same atomic step as the event's acknowledgement, and not at all when the handler fails. With the bus it is stored at once, and
 // again when the handler is called again.
 //
-// The event gets an id before the first try (see [ID]). Publish does not try twice: after an error that wraps
-// [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
+// The event gets an id before the first try (see [ID]). Publish does not try twice, unless the topic has
+// [Dedup]: after an error that wraps [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
 // cannot encode, a misdeclared topic, [ErrClosed], a broker that refuses or is away.
 func (t *Topic[T]) Publish(ctx context.Context, p Publisher, v T, opts ...PublishOption) error {
 	out := takeOutgoing()
@@ -110,8 +110,8 @@ func Key(key string) PublishOption {
 }
 
 // ID sets the event's id instead of a new UUIDv7: 1 to 256 bytes without control characters. Where a thing may be published
-// twice, after an unknown outcome, give both the same id: handlers can recognize the second by it. The bus itself does not:
-// both are stored and delivered.
+// twice, after an unknown outcome, give both the same id: handlers can recognize the second by it. Without [Dedup] the bus
+// itself does not: both are stored and delivered.
 func ID(id string) PublishOption {
 	return publishOption(func(m *Message) error {
 		if !validID(id) {
