@@ -49,8 +49,12 @@ func (s *subscription) join(ctx context.Context, first bool) error {
 	case "resumed":
 		s.warn(s.loss("the group was gone; it goes on after entry "+where+", so some messages may come again", 0, "", ""))
 	case "restarted":
+		from, to := "", ""
+		if read, _ := s.seen.get(); read != (position{}) { // and what came after it
+			from, to = "0-0", read.String()
+		}
 		s.warn(s.loss("the stream or the group's position was gone; the group begins with the "+
-			strconv.FormatInt(number(at(r, 2)), 10)+" entries there are now", 0, "", ""))
+			strconv.FormatInt(number(at(r, 2)), 10)+" entries there are now", 0, from, to))
 	}
 	return nil
 }

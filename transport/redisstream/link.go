@@ -42,6 +42,7 @@ func (s *subscription) connect(ctx context.Context) (*readConn, error) {
 		c.close()
 		return nil, transport.ErrClosed
 	}
+	s.reconnected()
 	return c, nil
 }
 

@@ -155,6 +155,7 @@ func (s *subscription) blockTime(now time.Time) time.Duration {
 // take leases what a read or a claim brought.
 func (s *subscription) take(es []entry) {
 	if len(es) > 0 {
+		s.seen.note(es)
 		s.reader.buffer = append(s.reader.buffer, s.hold(es)...)
 	}
 }

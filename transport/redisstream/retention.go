@@ -25,6 +25,7 @@ const (
 // Processes that only publish need not: what may be removed is what groups have acknowledged, and that changes only while
 // somebody consumes.
 type tending struct {
+	turn   sync.Mutex // held by the one who tends
 	mu     sync.Mutex
 	topics map[string]*tended // by stream
 }
@@ -34,6 +35,8 @@ type tended struct {
 	topic  transport.Topic // of the subscription that came last
 	keys   keys
 	subs   map[*subscription]struct{}
+	last   position // up to where the stream went when it was last tended
+	added  int64    // and how many entries it had ever had
 	reapAt time.Time
 	failed bool // and reported
 }
@@ -64,34 +67,39 @@ func (td *tending) remove(s *subscription) {
 	}
 }
 
-// get returns a topic and one subscription for each of its groups here: it tells what concerns its group.
-func (td *tending) get(stream string) (e *tended, topic transport.Topic, subs []*subscription) {
+// get returns what is to be done for a topic, false if nobody here subscribes to it any more.
+func (td *tending) get(stream string) (j tendJob, ok bool) {
 	td.mu.Lock()
 	defer td.mu.Unlock()
-	if e = td.topics[stream]; e == nil {
-		return nil, topic, nil
+	e := td.topics[stream]
+	if e == nil {
+		return j, false
 	}
+	j = tendJob{tended: e, topic: e.topic, sight: e.sightOf()}
 	for s := range e.subs {
-		if !slices.ContainsFunc(subs, func(o *subscription) bool { return o.group.Name == s.group.Name }) {
-			subs = append(subs, s)
+		if !slices.ContainsFunc(j.subs, func(o *subscription) bool { return o.group.Name == s.group.Name }) {
+			j.subs = append(j.subs, s)
 		}
 	}
-	return e, e.topic, subs
+	return j, true
 }
 
 // A tendJob is what is to be done for a topic.
 type tendJob struct {
 	*tended
 	topic transport.Topic
-	subs  []*subscription // one of each group
+	subs  []*subscription // one of each group here: it tells what concerns its group
+	sight sight
 }
 
 // tend does what is due for topics, in one round trip. Only it touches when a topic is to be reaped, and whether it failed.
 func (t *Transport) tend(ctx context.Context, streams []string) {
+	t.tending.turn.Lock()
+	defer t.tending.turn.Unlock()
 	var jobs []tendJob
 	for _, stream := range streams {
-		if e, topic, subs := t.tending.get(stream); e != nil {
-			jobs = append(jobs, tendJob{e, topic, subs})
+		if j, ok := t.tending.get(stream); ok {
+			jobs = append(jobs, j)
 		}
 	}
 	for i, cmd := range scriptTend.each(ctx, t.cmd, len(jobs), func(i int) ([]string, []any) { return jobs[i].script() }) {
@@ -110,19 +118,27 @@ func (j *tendJob) script() ([]string, []any) {
 	if !j.topic.Retention.Hard { // hard bounds are kept by publishing
 		keep, age = j.topic.Retention.Limits()
 	}
-	keys, args := []string{j.keys.stream}, []any{keep, age.Milliseconds(), tendMost}
+	keys := []string{j.keys.stream}
+	args := []any{keep, age.Milliseconds(), tendMost, j.sight.stream.String(), j.sight.added}
 	for _, s := range j.subs {
-		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name)
+		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name, j.sight.groups[s.group.Name].String())
 	}
 	return keys, args
 }
 
 // tendedTopic reports what the script found, and plans the next look.
 func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
+	stands := map[string]position{}
 	for i, s := range j.subs {
 		g := list(at(list(at(answer, 1)), i))
 		s.gap(g)
-		s.wentBack(text(at(g, 3)))
+		s.wentBack(g)
+		if where := text(at(g, 1)); where != "" {
+			stands[s.group.Name] = positionOf(where)
+		}
+	}
+	if last := text(at(answer, 3)); last != "" {
+		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands)
 	}
 	if !time.Now().Before(j.reapAt) {
 		j.reapAt = time.Now().Add(jittered(reapTick))
@@ -143,24 +159,15 @@ func (t *Transport) tendFailed(j tendJob, err error) {
 	if err != nil && isAnswer(err) && !j.failed {
 		t.warn(t.clarify("retention of "+j.topic.Name, j.keys.stream, err))
 	}
-	j.failed = err != nil
+	if j.failed = err != nil; j.failed && !isAnswer(err) {
+		t.tends.next(j.keys.stream, time.Second)
+	}
 }
 
 // gap reports what was trimmed before the group read it, as the scripts gaps and tend return it.
 func (s *subscription) gap(g []any) {
 	if n := number(at(g, 0)); n > 0 {
 		s.warn(s.loss("entries were trimmed from the stream before the group read them", int(n), text(at(g, 1)), text(at(g, 2))))
-	}
-}
-
-// wentBack reports that the server knows less than it did.
-func (s *subscription) wentBack(what string) {
-	switch what {
-	case "stream":
-		s.warn(s.loss("the stream has fewer entries than it had, as after a failover to a replica that was behind", 0, "", ""))
-	case "group":
-		s.warn(s.loss("the group stands before where it stood, as after a failover to a replica that was behind: "+
-			"messages may come again", 0, "", ""))
 	}
 }
 

@@ -37,6 +37,7 @@ type subscription struct {
 	link      link          // link.go
 	lastTrip  atomic.Int64  // nanoseconds; see LastRoundTrip
 	others    atomic.Bool   // other consumers hold something; see survey.go
+	seen      sighting      // rollback.go
 
 	held     heldSet // held.go
 	settling gate    // calls of Settle under way

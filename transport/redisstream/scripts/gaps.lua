@@ -7,8 +7,8 @@ local g = groupof(KEYS[1], ARGV[1])
 if not g then return {0, '', ''} end
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 local first = field(info, 'first-entry')
-local id, added, by = readcursor(KEYS[2])
+local id, added, by, told = readcursor(KEYS[2])
 local is = run()
 local lost = gap(KEYS[1], g, info, by == is and is ~= '?')
-if id and by ~= is then writecursor(KEYS[2], id, added, is) end
+if id and by ~= is then writecursor(KEYS[2], id, added, is, told) end
 return {lost, field(g, 'last-delivered-id'), first and first[1] or field(info, 'last-generated-id')}

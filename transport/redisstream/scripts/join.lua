@@ -37,7 +37,8 @@ if not groupof(stream, group) then
     create[7], create[8] = 'ENTRIESREAD', added
   end
   redis.call(unpack(create))
-  writecursor(cursor, at, added, run())
+  -- Consumers that noticed it too, by what they had read, need not say it again.
+  writecursor(cursor, at, added, run(), what == 'created' and '0-0' or string.format('%.0f-0', now()))
 end
 
 local gone = 0

@@ -80,13 +80,18 @@ local function run()
 end
 
 -- readcursor is what a cursor key says: up to where the group has acknowledged everything, how many entries the stream ever had,
--- and the run of the server that said so. Nothing if there is none.
+-- the run of the server that said so, and the position up to which a loss is known and reported. Only the last if there is none.
 local function readcursor(key)
-  local id, added, by = (redis.call('GET', key) or ''):match('^(%d+%-%d+) (%d+) (%S+)$')
-  return id, tonumber(added), by
+  local id, added, by, told = (redis.call('GET', key) or ''):match('^(%d+%-%d+) (%d+) (%S+) ?(%d*%-?%d*)$')
+  return id, tonumber(added), by, told and told:match('^%d+%-%d+$') or '0-0'
 end
 
-local function writecursor(key, id, added, by) redis.call('SET', key, string.format('%s %.0f %s', id, added, by)) end
+local function cursorof(id, added, by, told)
+  local s = string.format('%s %.0f %s', id, added, by)
+  return told == '0-0' and s or s .. ' ' .. told
+end
+
+local function writecursor(key, ...) redis.call('SET', key, cursorof(...)) end
 
 -- gap finds entries that were trimmed before a group g of the stream read them; info is the stream's XINFO. It returns how
 -- many, and puts the group's count of entries right (XGROUP SETID at the position where it stands), so that it finds them once.
