@@ -3,10 +3,14 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +25,8 @@ import (
 )
 
 var errLost = errors.New("the answer is lost")
+
+var causeOfLoss = errLost
 
 // forgetful loses answers: what it is asked for is done, now or later, and the caller is told Unknown.
 type forgetful struct {
@@ -60,7 +66,7 @@ func (l *forgetful) Publish(ctx context.Context, t transport.Topic, ms []*transp
 	if late == 0 {
 		l.wg.Wait()
 	}
-	return &transport.PublishError{Topic: t.Name, Outcomes: outcomes, Err: errLost}
+	return &transport.PublishError{Topic: t.Name, Outcomes: outcomes, Err: causeOfLoss}
 }
 
 func (l *forgetful) stored(t testing.TB) int { return stored(t, l.Transport) }
@@ -151,6 +157,23 @@ func TestDedupWhatIsKnownNotToBeStoredIsNotRepeated(t *testing.T) {
 	})
 }
 
+func TestDedupRepeatsWhatMetABrokenConnection(t *testing.T) {
+	defer func() { causeOfLoss = errLost }()
+	for _, cause := range []error{os.ErrDeadlineExceeded, io.EOF, syscall.ECONNRESET} {
+		causeOfLoss = fmt.Errorf("redis: %w", cause)
+		fate := func(call, n int) ([]transport.Outcome, time.Duration) {
+			if call < 2 {
+				return make([]transport.Outcome, n), 0
+			}
+			return nil, 0
+		}
+		dedupBubble(t, time.Minute, fate, func(t *testing.T, l *forgetful, b *bus.Bus, topic *bus.Topic[string]) {
+			require.NoError(t, topic.PublishAll(t.Context(), b, []string{"a", "b"}))
+			require.Len(t, l.calls, 3)
+		})
+	}
+}
+
 func TestDedupFirstTryArrivesAfterTheRepeat(t *testing.T) {
 	fate := func(call, n int) ([]transport.Outcome, time.Duration) {
 		if call%2 == 0 {
@@ -186,7 +209,7 @@ func TestDedupGivesUp(t *testing.T) {
 			err := topic.Publish(ctx, b, "a")
 			require.ErrorIs(t, err, bus.ErrPublishUnknown)
 			require.ErrorIs(t, err, errLost)
-			require.ErrorContains(t, err, "still unknown after "+strconv.Itoa(len(l.calls))+" tries in ")
+			require.ErrorContains(t, err, "given up after "+strconv.Itoa(len(l.calls))+" tries in ")
 			require.Equal(t, ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded))
 			require.GreaterOrEqual(t, time.Since(began), c.least)
 			require.LessOrEqual(t, time.Since(began), c.most)

@@ -127,8 +127,8 @@ func Retain(r Retention) TopicOption { return topicOption(func(o *topicOptions) 
 // stored again, and Publish returns nil for it. An event has an id of its own unless [ID] gives one; so events that come from
 // outside twice are one if their id is taken from there.
 //
-// With it the bus repeats by itself what has an unknown outcome (see [ErrPublishUnknown]), and nothing is doubled: after 50 ms
-// at first, then longer, up to a second, until it is stored, ctx ends, the transport is closed, or half of the window or 30 s
+// With it the bus repeats by itself what has an unknown outcome (see [ErrPublishUnknown]) or was not sent because the connection
+// broke or the broker stood still, and nothing is doubled: after 50 ms at first, then longer, up to a second, until it is stored, ctx ends, the transport is closed, or half of the window or 30 s
 // are over, whichever is less (30 s count only where ctx has no deadline). The window should be much longer than Redis, or the way
 // to it, may stand still: a try that arrives when its window is over is stored again. Minutes are usual. On Redis each id is a small
 // key for as long.

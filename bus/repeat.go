@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/typedbus/typedbus/transport"
@@ -15,7 +18,7 @@ const repeatFor = 30 * time.Second
 
 var repeatBackoff = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
-// repeating publishes to a topic with Dedup, and again what has an unknown outcome.
+// repeating publishes to a topic with Dedup, and again what has an unknown outcome or met a broken connection.
 func (b *Bus) repeating(ctx context.Context, t transport.Topic, ms []*Message) error {
 	began := time.Now()
 	err := b.tr.Publish(ctx, t, ms)
@@ -72,10 +75,14 @@ type unsure struct {
 	index []int      // where those are in ms
 }
 
-// look finds what is to be repeated: what is unknown, and what was therefore not sent after it. It returns false if nothing is unknown.
+// look finds what is to be repeated: what is unknown, and what was therefore not sent after it; or what was not sent because the
+// connection did not last. It returns false if there is nothing.
 func (u *unsure) look() bool {
 	u.again, u.index = u.again[:0], u.index[:0]
 	first := slices.Index(u.outcomes, transport.Unknown)
+	if first < 0 && broken(u.cause) {
+		first = slices.Index(u.outcomes, transport.NotStored)
+	}
 	if first < 0 {
 		return false
 	}
@@ -111,6 +118,14 @@ func (u *unsure) add(err error) (over bool) {
 	return errors.Is(err, ErrClosed)
 }
 
+// broken says whether err is that of a connection that ended or stood still. One that is refused, or an answer that refuses, is
+// told at once.
+func broken(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
+}
+
 func notStored(o transport.Outcome) bool { return o != transport.Stored }
 
 // err is what Publish returns in the end. There is a cause although all is stored where the topic is [Durable].
@@ -127,7 +142,7 @@ func (u *unsure) givenUp(ctx context.Context, tries int, after time.Duration) er
 		u.cause = fmt.Errorf("%w: %w", over, u.cause)
 	}
 	if tries > 1 {
-		u.cause = fmt.Errorf("still unknown after %d tries in %v: %w", tries, after.Round(time.Millisecond), u.cause)
+		u.cause = fmt.Errorf("given up after %d tries in %v: %w", tries, after.Round(time.Millisecond), u.cause)
 	}
 	return u.err()
 }
