@@ -5,13 +5,16 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s # for each fuzz target
 EXAMPLETIME ?= 30s # then an example that serves for ever gets its Ctrl-C
 BENCHFLAGS  ?=     # as: make bench-quick BENCHFLAGS='-only latency'
+SEED        ?= 0   # of make chaos; 0 for a random one, which is printed
+ROWS        ?=     # as: make chaos ROWS=G1,G2
+DURATION    ?= 1h  # of make soak
 TESTFLAGS   ?=     # as: make test TESTFLAGS='-run Drain -count 5'
 
 # Every module of the repository: the library, and those apart so that what they import stays out of its module graph.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check bench bench-quick matrix examples fuzz cover clean
+.PHONY: help setup tools test check fmt vet staticcheck arch tidy tidy-check bench bench-quick chaos chaos-full soak matrix examples fuzz cover clean
 .SILENT:
 MAKEFLAGS += --no-print-directory
 
@@ -54,6 +57,15 @@ bench: tools ## measure typedbus against its rivals (6 minutes, on an idle machi
 bench-quick: tools ## a look at the same in a minute and a half; writes bench/results-quick.json
 	cd bench && go run . -quick $(BENCHFLAGS)
 
+chaos: tools ## break everything on purpose, with real processes (5 minutes); renews the table of docs/reliability.md
+	$(call chaos,10m,quick -report=$(CURDIR)/docs/reliability.md)
+
+chaos-full: tools ## the same with full loads (an hour)
+	$(call chaos,3h,full -report=$(CURDIR)/docs/reliability.md)
+
+soak: tools ## faults by chance, for DURATION (1h)
+	$(call chaos,0,soak -duration=$(strip $(DURATION)))
+
 matrix: tools ## the tests that use Redis, on Redis 8 and Valkey 9 (unpacked into build/ beside the system's own)
 	scripts/servers.sh build/redis8 sid redis-server redis-tools
 	scripts/servers.sh build/valkey9 sid valkey-server valkey-tools
@@ -73,6 +85,9 @@ cover: tools ## test coverage: the total here, the details in build/cover.html
 
 clean: ## remove build/
 	rm -rf build
+
+# chaos runs TestChaos with a time limit and a tier.
+chaos = go test -race ./internal/chaos -run '^TestChaos$$' -count=1 -v -timeout $(1) -args -seed=$(strip $(SEED)) -rows=$(strip $(ROWS)) -tier=$(2)
 
 # in_modules runs a command in every module, and stops at the first that fails.
 define in_modules

@@ -18,10 +18,11 @@ import (
 )
 
 var (
-	tier   = flag.String("tier", "", "the loads of TestChaos: quick or full; without it TestChaos is skipped")
-	seed   = flag.Uint64("seed", 0, "of all that is random; 0 for a random one")
-	report = flag.String("report", "", "the Markdown file whose table is renewed")
-	only   = flag.String("rows", "", "run these rows only, as G1,G2")
+	tier     = flag.String("tier", "", "the loads of TestChaos: quick, full or soak; without it TestChaos is skipped")
+	seed     = flag.Uint64("seed", 0, "of all that is random; 0 for a random one")
+	report   = flag.String("report", "", "the Markdown file whose table is renewed")
+	duration = flag.Duration("duration", time.Hour, "of the tier soak")
+	only     = flag.String("rows", "", "run these rows only, as G1,G2")
 )
 
 func TestChaos(t *testing.T) {
@@ -33,17 +34,22 @@ func TestChaos(t *testing.T) {
 	}
 	fmt.Printf("seed %d, tier %s\n", *seed, *tier)
 	var done []line
+	rows := rows
+	if *tier == "soak" {
+		rows = []row{soak}
+	}
 	for _, row := range rows {
 		if wanted := strings.Split(*only, ","); *only != "" && !slices.Contains(wanted, row.id) {
 			continue
 		}
 		if t.Run(row.id, func(t *testing.T) { runRow(t, row, &done) }); t.Failed() {
-			fmt.Printf("again: make chaos SEED=%d ROWS=%s\n", *seed, row.id)
+			fmt.Printf("again: go test -race ./internal/chaos -run '^TestChaos$' -v -timeout 0 -args -tier=%s -seed=%d -rows=%s -duration=%v\n",
+				*tier, *seed, row.id, *duration)
 		}
 	}
 	table := tableOf(done)
 	fmt.Printf("\n%s\nseed %d\n", table, *seed)
-	if *report != "" {
+	if *report != "" && *only == "" {
 		require.NoError(t, splice(*report, table+"\n"+provenance()))
 	}
 }
@@ -61,8 +67,8 @@ func runRow(t *testing.T, row row, done *[]line) {
 	}()
 	r.progress("%s, %d events", row.fault, r.n)
 	r.begin()
-	for _, nemesis := range row.nemesis {
-		nemesis(r)
+	if row.nemesis != nil {
+		row.nemesis(r)
 	}
 	r.settle()
 	r.stop()
@@ -81,6 +87,9 @@ func runRow(t *testing.T, row row, done *[]line) {
 }
 
 func (r row) load() int {
+	if r.id == soak.id {
+		return r.publishing.Rate * int(duration.Seconds())
+	}
 	if *tier == "full" {
 		return r.full
 	}

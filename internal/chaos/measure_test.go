@@ -142,6 +142,7 @@ func noAttemptCounted(r *run) {
 			assert.Fail(r, "a drain has counted", "%+v", h)
 		}
 	}
+	r.recovery = r.exits
 	r.within(r.consuming.grace(), "until the process has ended")
 }
 

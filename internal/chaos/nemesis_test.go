@@ -13,101 +13,113 @@ import (
 	"github.com/typedbus/typedbus/internal/chaos/history"
 )
 
-// A fault is written down when it is complete: what was written before it came before it.
+// A fault befalls a run. It is written down when it is complete, so that what was written before it came before it.
+type fault func(*run)
 
-// kill kills one consumer after the other, as kill -9 does, and starts another in its place.
-func kill(every time.Duration) func(*run) {
+// every lets one of the faults, by chance, befall the run from time to time, until nothing is published any more.
+func every(d time.Duration, faults ...fault) fault {
 	return func(r *run) {
-		for r.during(every) {
-			r.kill(r.rand.IntN(len(r.consumers)))
+		for r.during(d) {
+			faults[r.rand.IntN(len(faults))](r)
 		}
 	}
 }
 
-func (r *run) kill(i int) {
-	c := r.consumers[i]
+// kill ends a consumer as kill -9 does, and starts another in its place.
+func kill(r *run) {
+	i, c := r.anyConsumer()
 	c.signal(syscall.SIGKILL)
 	<-c.ended
 	r.inject(history.Killed, c.Name, "kill -9")
 	r.spawn(i)
 }
 
-// freeze stops a consumer for some leases, and the next.
-func freeze(leases int) func(*run) {
+// terminate asks a consumer to end, starts another in its place and waits for the end.
+func terminate(r *run) {
+	i, c := r.anyConsumer()
+	<-c.ready
+	began := time.Now()
+	c.signal(syscall.SIGTERM)
+	r.spawn(i)
+	assert.NoError(r, c.wait(), "a consumer that was asked to end")
+	r.exits = append(r.exits, time.Since(began))
+	r.inject(history.Fault, c.Name, "SIGTERM")
+	r.heal(c.Name, "SIGTERM")
+}
+
+// freeze stops a consumer for some leases.
+func freeze(leases int) fault {
 	return func(r *run) {
-		for more := r.during(time.Second); more; more = r.during(r.consuming.Lease / 2) {
-			c := r.consumers[r.rand.IntN(len(r.consumers))]
-			c.signal(syscall.SIGSTOP)
-			r.inject(history.Paused, c.Name, "SIGSTOP")
-			r.during(time.Duration(leases) * r.consuming.Lease)
-			r.inject(history.Resumed, c.Name, "SIGCONT")
-			c.signal(syscall.SIGCONT)
-		}
+		_, c := r.anyConsumer()
+		c.signal(syscall.SIGSTOP)
+		r.inject(history.Paused, c.Name, "SIGSTOP")
+		pause(r.Context(), time.Duration(leases)*r.consuming.Lease)
+		r.log.add(history.Record{What: history.Resumed, Process: c.Name, Text: "SIGCONT"})
+		c.signal(syscall.SIGCONT)
 	}
 }
 
 // crash kills the server and starts it again.
-func crash(every time.Duration, text string) func(*run) {
+func crash(text string) fault {
 	return func(r *run) {
-		for r.during(every) {
-			r.server.Kill()
-			r.inject(history.Fault, "server", text)
-			r.server.Restart()
-			r.inject(history.Healed, "server", text)
-		}
+		r.server.Kill()
+		r.inject(history.Fault, "server", text)
+		r.server.Restart()
+		r.heal("server", text)
 	}
 }
 
 // flush empties the server.
-func flush(every time.Duration) func(*run) {
+func flush(r *run) {
+	require.NoError(r, r.redis.FlushAll(r.Context()).Err())
+	r.inject(history.Fault, "server", "data loss: FLUSHALL")
+	r.heal("server", "data loss: FLUSHALL")
+}
+
+// forget has the server forget its scripts.
+func forget(r *run) {
+	require.NoError(r, r.redis.ScriptFlush(r.Context()).Err())
+	r.inject(history.Fault, "server", "SCRIPT FLUSH")
+	r.heal("server", "SCRIPT FLUSH")
+}
+
+// stall lets the server stand still for a time.
+func stall(length time.Duration) fault {
 	return func(r *run) {
-		for r.during(every) {
-			require.NoError(r, r.redis.FlushAll(r.Context()).Err())
-			r.inject(history.Fault, "server", "data loss: FLUSHALL")
-			r.inject(history.Healed, "server", "data loss: FLUSHALL")
-		}
+		r.server.Pause()
+		r.inject(history.Fault, "server", "it stands still")
+		pause(r.Context(), length)
+		r.server.Resume()
+		r.heal("server", "it stands still")
 	}
 }
 
-// stall lets replies to the other side of the proxy be lost, and the server stand still.
-func stall(every, length time.Duration, loss float64, requests ...string) func(*run) {
+// fill lets the server be full for a time.
+func fill(length time.Duration) fault {
 	return func(r *run) {
-		r.lose(loss, requests...)
-		for r.during(every) {
-			r.server.Pause()
-			r.inject(history.Fault, "server", "it stands still")
-			r.during(length)
-			r.server.Resume()
-			r.inject(history.Healed, "server", "it stands still")
-		}
-		r.foundAgain()
+		require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "1").Err())
+		r.inject(history.Fault, "server", "full")
+		pause(r.Context(), length)
+		require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "0").Err())
+		r.heal("server", "full")
 	}
 }
 
-// loseReplies loses the replies to some requests, or to all, until nothing is left to do.
-func loseReplies(loss float64, requests ...string) func(*run) {
+// losing loses some of the replies to requests that contain one of the words, or to any, while others befall the run.
+func losing(part float64, others fault, words ...string) fault {
 	return func(r *run) {
-		r.lose(loss, requests...)
-		for r.busy(100 * time.Millisecond) {
-			continue
-		}
-		r.foundAgain()
+		dice := rand.New(rand.NewPCG(r.rand.Uint64(), 0)) // Lose asks under a lock
+		text := fmt.Sprintf("replies are lost: %g", part)
+		r.log.add(history.Record{What: history.Fault, Process: "network", Text: text})
+		r.proxy.Lose(func(request []byte) bool {
+			return dice.Float64() < part && (len(words) == 0 || containsAny(bytes.ToUpper(request), words))
+		})
+		others(r)
+		r.proxy.Lose(nil)
+		r.heal("network", text)
+		r.faults += r.proxy.Lost()
+		assert.Positive(r, r.proxy.Lost(), "replies were lost")
 	}
-}
-
-func (r *run) lose(loss float64, requests ...string) {
-	dice := rand.New(rand.NewPCG(r.rand.Uint64(), 0)) // Lose calls it under a lock
-	r.log.add(history.Record{What: history.Fault, Process: "network", Text: fmt.Sprint("loses replies: ", loss)})
-	r.proxy.Lose(func(request []byte) bool {
-		return dice.Float64() < loss && (len(requests) == 0 || containsAny(bytes.ToUpper(request), requests))
-	})
-}
-
-func (r *run) foundAgain() {
-	r.proxy.Lose(nil)
-	r.log.add(history.Record{What: history.Healed, Process: "network", Text: "loses replies"})
-	r.faults += r.proxy.Lost()
-	assert.Positive(r, r.proxy.Lost(), "replies were lost")
 }
 
 func containsAny(b []byte, words []string) bool {
@@ -119,46 +131,10 @@ func containsAny(b []byte, words []string) bool {
 	return false
 }
 
-// terminate sends a SIGTERM to one consumer after the other, waits for its end, and starts another in its place.
-func terminate(every time.Duration) func(*run) {
-	return func(r *run) {
-		for r.during(every) {
-			i := r.rand.IntN(len(r.consumers))
-			c, began := r.consumers[i], time.Now()
-			c.signal(syscall.SIGTERM)
-			r.spawn(i)
-			assert.NoError(r, c.wait(), "a consumer that was asked to end")
-			r.inject(history.Fault, c.Name, "SIGTERM")
-			r.recovery = append(r.recovery, time.Since(began))
-		}
-	}
-}
-
-// fill lets the server be full for a time.
-func fill(every, length time.Duration) func(*run) {
-	return func(r *run) {
-		for r.during(every) {
-			require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "1").Err())
-			r.inject(history.Fault, "server", "full")
-			pause(r.Context(), length)
-			require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "0").Err())
-			r.inject(history.Healed, "server", "full")
-		}
-	}
-}
-
-// killAndForget kills consumers and lets the server forget its scripts.
-func killAndForget(every, forget time.Duration) func(*run) {
-	return func(r *run) {
-		for last := time.Now(); r.busy(forget); {
-			require.NoError(r, r.redis.ScriptFlush(r.Context()).Err())
-			r.inject(history.Fault, "server", "SCRIPT FLUSH")
-			r.log.add(history.Record{What: history.Healed, Process: "server", Text: "SCRIPT FLUSH"})
-			if time.Since(last) > every && r.publisher.running() {
-				last = time.Now()
-				r.kill(r.rand.IntN(len(r.consumers)))
-			}
-		}
+// calm waits until nothing is left to do.
+func calm(r *run) {
+	for r.busy(100 * time.Millisecond) {
+		continue
 	}
 }
 
@@ -172,4 +148,20 @@ func revive(r *run) {
 			}
 		}
 	}
+}
+
+func (r *run) anyConsumer() (int, *process) {
+	i := r.rand.IntN(len(r.consumers))
+	return i, r.consumers[i]
+}
+
+// inject writes a fault down and counts it.
+func (r *run) inject(what history.What, process, text string) {
+	r.faults++
+	r.log.add(history.Record{What: what, Process: process, Text: text})
+}
+
+// heal writes down that a fault is over.
+func (r *run) heal(process, text string) {
+	r.log.add(history.Record{What: history.Healed, Process: process, Text: text})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/typedbus/typedbus/internal/chaos/history"
 )
 
-// poison adds entries that are no events of the topic.
-func poison(n int) func(*run) {
+// poison adds entries that are no events of the topic, and then lets others befall the run.
+func poison(n int, others fault) fault {
 	return func(r *run) {
 		for i := range n {
 			id := fmt.Sprint("poison-", i)
@@ -21,6 +21,7 @@ func poison(n int) func(*run) {
 			r.log.add(history.Record{What: history.Published, ID: id})
 			r.faults++
 		}
+		others(r)
 	}
 }
 

@@ -45,6 +45,7 @@ type run struct {
 	history   []history.Record
 	notes     []string // extra measures, for the table
 	recovery  []time.Duration
+	exits     []time.Duration // how long drains took
 }
 
 // begin starts the server, and then the processes.
@@ -104,14 +105,6 @@ func (r *run) during(d time.Duration) bool {
 // busy waits, and says whether there is anything left to do.
 func (r *run) busy(d time.Duration) bool {
 	return r.during(d) || pause(r.Context(), d) && r.left(r.Context()) != nil
-}
-
-// inject writes down a fault.
-func (r *run) inject(what history.What, process, text string) {
-	if what != history.Resumed && what != history.Healed && what != history.Recovered {
-		r.faults++
-	}
-	r.log.add(history.Record{What: what, Process: process, Text: text})
 }
 
 func (r *run) progress(format string, args ...any) {
