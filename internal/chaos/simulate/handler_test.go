@@ -94,13 +94,17 @@ func (p *process) end(d *dice) error {
 
 // handleBatch handles each event as handle does, one after the other or all at once; a panic is that of the whole batch.
 func (p *process) handleBatch(ctx context.Context, es []*bus.Event[order]) error {
+	for _, e := range es {
+		p.w.begunInBatch(e.Delivery.Delivery)
+	}
 	errs := make(bus.BatchErrors, len(es))
 	for i, e := range es {
 		if errs[i] = p.handle(ctx, e); ctx.Err() != nil {
 			break
 		}
 	}
-	for i := range errs {
+	for i, e := range es {
+		p.w.cutInBatch(e.Delivery.Delivery, context.Cause(ctx))
 		if ctx.Err() != nil && errs[i] == nil {
 			errs[i] = ctx.Err()
 		}

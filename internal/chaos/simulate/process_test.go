@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
@@ -22,7 +21,11 @@ type process struct {
 	d    *dice
 	tr   *faulty
 	bus  *bus.Bus
-	sub  atomic.Pointer[bus.Subscriber[order]] // nil until it is declared
+	sub  *bus.Subscriber[order]
+
+	cancel context.CancelFunc // ends Run
+	ended  chan struct{}      // closed when it has returned; nil before it is called
+	err    error              // of Run
 
 	dead bool // guarded by the world's lock
 }
@@ -49,7 +52,7 @@ func (p *process) subscribe() {
 	if p.w.limited {
 		opts = append(opts, bus.MaxProcessing(3*time.Second+p.d.upTo(20*time.Second)))
 	}
-	p.sub.Store(orders.Subscribe(p.bus, group, handler, opts...))
+	p.sub = orders.Subscribe(p.bus, group, handler, opts...)
 }
 
 // middleware is a chain of any parts, in their order.
@@ -78,24 +81,55 @@ func (p *process) middleware() bus.Chain {
 // live is a process from its start to its end.
 func (p *process) live() {
 	if late := p.d.one(4); late {
-		time.AfterFunc(p.d.upTo(3*time.Second), p.subscribe)
-	} else {
+		p.run()
+		wait(context.Background(), p.d.upTo(3*time.Second))
 		p.subscribe()
+	} else {
+		p.begin()
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ended := make(chan struct{})
-	go func() { defer close(ended); p.bus.Run(ctx) }()
 	for range p.d.below(6) {
-		wait(ctx, p.d.upTo(10*time.Second))
+		wait(context.Background(), p.d.upTo(10*time.Second))
 		p.suffer()
 	}
 	if p.w.strikes(p.d, processKilled) {
 		p.kill()
 	}
-	cancel()
-	<-ended
+	p.finish()
 	p.tr.Close()
+}
+
+func (p *process) begin() {
+	p.subscribe()
+	p.run()
+}
+
+func (p *process) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.ended = cancel, make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		p.err = p.bus.Run(ctx)
+	}()
+}
+
+// over says whether Run has not begun, or has returned by itself.
+func (p *process) over() bool {
+	if p.ended == nil {
+		return true
+	}
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish drains the process, and returns what Run returned.
+func (p *process) finish() error {
+	p.cancel()
+	<-p.ended
+	return p.err
 }
 
 // suffer is what may befall a process, by faults and by its operator.
@@ -107,17 +141,22 @@ func (p *process) suffer() {
 		resume()
 		p.w.mark(p.name, history.Resumed)
 	}
-	sub := p.sub.Load()
-	if sub == nil {
+	if p.d.one(8) {
+		p.sub.Stop(context.Background())
+	}
+	p.fiddle()
+}
+
+// fiddle is what an operator may do.
+func (p *process) fiddle() {
+	if p.ended == nil {
 		return
 	}
-	switch p.d.below(8) {
+	switch p.d.below(6) {
 	case 0:
-		sub.Stop(context.Background())
-	case 1:
-		sub.Pause()
-	case 2, 3:
-		sub.Resume()
+		p.sub.Pause()
+	case 1, 2:
+		p.sub.Resume()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/middleware"
 	"github.com/typedbus/typedbus/transport"
 )
 
@@ -20,9 +21,10 @@ type watched struct {
 	err       error           // what it returned
 	cause     error           // why its context had ended by then
 	staged    int
-	abandoned bool // settled although its handler runs, because of MaxProcessing
+	cutShort  error // why its batch was
+	abandoned bool  // settled although its handler runs, because of MaxProcessing
 
-	told     bool              // the engine knows that the lease is lost
+	told     time.Time         // since then the engine knows that the lease is lost; zero: it is not
 	taken    transport.Verdict // by the broker
 	answered bool              // the engine knows that it is settled or lost
 	refused  bool
@@ -42,7 +44,10 @@ const (
 func (w *world) watch(s *faultySub, d *transport.Delivery, lost bool) *watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := &watched{sub: s, d: d, told: lost}
+	x := &watched{sub: s, d: d}
+	if lost {
+		x.told = time.Now()
+	}
 	w.deliveries[d] = x
 	w.all = append(w.all, x)
 	return x
@@ -73,7 +78,7 @@ func (w *world) started(p *process, ctx context.Context, d *transport.Delivery) 
 	if x.state != queued {
 		w.note("%s: %s is begun twice", p.name, d.ID)
 	}
-	if x.told && !ended {
+	if !x.told.IsZero() && !ended {
 		w.note("%s: %s is begun although its lease is lost", p.name, d.ID)
 	}
 	if d.Attempt < 1 || d.Attempt > 1+w.failures[d.ID] {
@@ -89,6 +94,10 @@ func (w *world) handlerReturned(p *process, x *watched, staged int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x.state, x.err, x.cause, x.staged = returned, err, cause, staged
+	late := errors.As(err, new(*middleware.TimeoutError)) // its own time is over too
+	if cause == nil && !late && errors.Is(x.cutShort, bus.ErrLeaseLost) && errors.Is(err, context.Canceled) && bus.VerdictOf(err).Kind == bus.Failed {
+		w.note("%s: %s fails because another event was cut short: %v", p.name, x.d.ID, err)
+	}
 	if cause != nil {
 		w.happened(p, history.Ended, x.d, cause.Error())
 	}
@@ -97,6 +106,22 @@ func (w *world) handlerReturned(p *process, x *watched, staged int, err error) {
 	} else {
 		w.happened(p, history.Failed, x.d, err.Error())
 	}
+}
+
+// begunInBatch: what was lost while the batch collected has no place in it.
+func (w *world) begunInBatch(d *transport.Delivery) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x := w.deliveries[d]; !x.told.IsZero() && x.told.Before(time.Now()) {
+		w.note("%s: %s is handled in a batch although its lease is lost", x.sub.f.name, d.ID)
+	}
+}
+
+// cutInBatch notes why the batch of an event was cut short, nil if it was not.
+func (w *world) cutInBatch(d *transport.Delivery, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deliveries[d].cutShort = cause
 }
 
 func (w *world) hookCalled(p *process, x *watched, v transport.Verdict, err error) {
@@ -117,7 +142,7 @@ func (w *world) hookCalled(p *process, x *watched, v transport.Verdict, err erro
 func (w *world) lossTold(x *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x.told = true
+	x.told = time.Now()
 	if x.state == running && x.ctx.Err() == nil {
 		w.note("%s: the handler of %s is not told that its lease is lost", x.sub.f.name, x.d.ID)
 	}
@@ -199,7 +224,7 @@ func (w *world) answered(x *watched, err error) {
 func (w *world) leftToClose(x *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !x.answered && !x.told && x.state != running {
+	if !x.answered && x.told.IsZero() && x.state != running {
 		w.note("%s: %s is left to Close; handler %d returned %v at %v", x.sub.f.name, x.d.ID, x.state, x.err, time.Now().Format("15:04:05.000"))
 	}
 }
