@@ -77,7 +77,7 @@ func (f *forger) body(format string, p Parcel) string {
 // forged is an entry of a kind chosen by chance.
 func (f *forger) forged() *forgery {
 	g := f.plain()
-	k := kinds[f.IntN(len(kinds))]
+	k := allForgeries[f.IntN(len(allForgeries))]
 	g.kind, g.good = k.name, k.good
 	k.make(f, g)
 	if k.unsure {
@@ -170,7 +170,7 @@ type kind struct {
 	make         func(*forger, *forgery)
 }
 
-var kinds = slices.Concat(oddKinds, badKinds)
+var allForgeries = slices.Concat(oddKinds, badKinds)
 
 // oddKinds are strange, and no harm: their handler sees what it would see without.
 var oddKinds = []kind{
