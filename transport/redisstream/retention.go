@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -14,8 +15,10 @@ import (
 const (
 	tendTick     = 5 * time.Second
 	tendTickIdle = 30 * time.Second // where nothing happens
-	reapTick     = 10 * time.Minute
-	reapIdle     = time.Hour
+	reapTick     = 2 * time.Minute
+	reapIdle     = 10 * time.Minute // a consumer that lives is idle for idleBlock at most; before Redis 7.2 also one that gets nothing
+	reapMost     = 500              // consumers removed in one step
+	reapSteps    = 40
 	tendMost     = 10000 // entries removed in one step
 )
 
@@ -25,7 +28,9 @@ const (
 // Processes that only publish need not: what may be removed is what groups have acknowledged, and that changes only while
 // somebody consumes.
 type tending struct {
-	turn   sync.Mutex // held by the one who tends
+	turn   sync.Mutex    // held by the one who tends
+	idle   time.Duration // reapIdle, but for tests
+	reaps  time.Duration // reapTick, but for tests
 	mu     sync.Mutex
 	topics map[string]*tended // by stream
 }
@@ -46,10 +51,11 @@ func (td *tending) add(s *subscription) {
 	defer td.mu.Unlock()
 	if td.topics == nil {
 		td.topics = map[string]*tended{}
+		td.idle, td.reaps = cmp.Or(td.idle, reapIdle), cmp.Or(td.reaps, reapTick)
 	}
 	e := td.topics[s.keys.stream]
 	if e == nil {
-		e = &tended{keys: s.keys.keys, subs: map[*subscription]struct{}{}, reapAt: time.Now().Add(jittered(reapTick))}
+		e = &tended{keys: s.keys.keys, subs: map[*subscription]struct{}{}, reapAt: time.Now().Add(jittered(td.reaps))}
 		td.topics[s.keys.stream] = e
 	}
 	e.topic = s.topic
@@ -141,7 +147,7 @@ func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
 		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands)
 	}
 	if !time.Now().Before(j.reapAt) {
-		j.reapAt = time.Now().Add(jittered(reapTick))
+		j.reapAt = time.Now().Add(jittered(t.tending.reaps))
 		t.reap(ctx, j.subs)
 	}
 	switch trimmed, changed := number(at(answer, 0)), number(at(answer, 2)) == 1; {
@@ -171,11 +177,16 @@ func (s *subscription) gap(g []any) {
 	}
 }
 
-// reap removes consumers of processes that were killed (XGROUP DELCONSUMER).
+// reap removes consumers of processes that were killed (XGROUP DELCONSUMER). What fails now is done next time.
 func (t *Transport) reap(ctx context.Context, subs []*subscription) {
 	for _, s := range subs {
-		// What fails now is done in ten minutes.
-		_, _ = scriptReap.run(ctx, t.cmd, []string{s.keys.stream, s.keys.retry}, s.group.Name, reapIdle.Milliseconds(), scriptBatch)
+		for range reapSteps {
+			reaped, err := scriptReap.run(ctx, t.cmd, []string{s.keys.stream, s.keys.retry}, s.group.Name,
+				t.tending.idle.Milliseconds(), reapMost)
+			if err != nil || number(reaped) < reapMost {
+				break
+			}
+		}
 	}
 }
 
