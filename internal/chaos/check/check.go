@@ -53,5 +53,26 @@ type Report struct {
 	Breaches                    []Breach
 }
 
-// Check judges a history.
-func Check(h []history.Record, p Promises, end End) Report { return Report{} }
+// Check judges a history, whose records are in the order of time.
+//
+// Whoever logs as a publisher or consumer is a process; Killed, Paused and Resumed are of processes. A Fault of anybody else (a
+// server, the network, "") befalls all. A Fault lasts until Healed of the same Process and Text, or of the same Process
+// where no text fits; one that is never healed is over at once.
+//
+// Nothing is allowed for the clock: Finished, Failed and Publishing are logged before what they permit can happen, Settled
+// and Published after what they tell of has, and the clock is the same for all. So if one handler's Started lies between another's
+// Started and Finished, both ran at that moment.
+func Check(h []history.Record, p Promises, end End) Report {
+	c := gather(h, p, end)
+	for i := range c.events {
+		e := &c.events[i]
+		c.published(e)
+		c.letters(e)
+		c.handled(e)
+		c.effects(e)
+	}
+	c.lost()
+	c.left()
+	c.order()
+	return c.result()
+}
