@@ -13,16 +13,17 @@ import (
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/dlq"
 	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/internal/chaos/record"
 )
 
 // A consumer handles events and writes down when it did.
 type consumer struct {
 	spec
-	log *journal
+	log *history.Writer
 }
 
 func consume(ctx context.Context, s spec) error {
-	log, err := newJournal(s.Dir, s.Name)
+	log, err := history.Open(s.Dir, s.Name)
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func consume(ctx context.Context, s spec) error {
 	}
 	defer tr.Close()
 	c := &consumer{spec: s, log: log}
-	b := bus.New(tr, bus.Logger(logger(s, log)), bus.Grace(s.grace()), bus.Use(log.watch), bus.Use(c.route()...))
+	b := bus.New(tr, append(record.Bus(log, s.logger()), bus.Grace(s.grace()), bus.Use(c.route()...))...)
 	jobs.Subscribe(b, group, c.handle, bus.Lease(s.Lease), bus.Concurrency(cmp.Or(s.Concurrency, 16)),
 		bus.Redeliver(bus.Backoff{Min: cmp.Or(s.Backoff, time.Second) / 4, Max: cmp.Or(s.Backoff, time.Second)}))
 	fmt.Println("ready")
@@ -51,7 +52,7 @@ var errOnPurpose = errors.New("on purpose")
 
 func (c *consumer) handle(ctx context.Context, e *bus.Event[job]) error {
 	if due := e.Payload.Due; due > 0 && e.Redelivered == 0 && e.Attempt == 1 {
-		c.log.add(history.Record{What: history.Effect, ID: e.ID, Text: fmt.Sprint("late ", time.Now().UnixMilli()-due)})
+		c.log.Log(history.Record{What: history.Effect, ID: e.ID, Text: fmt.Sprint("late ", time.Now().UnixMilli()-due)})
 	}
 	if !pause(ctx, c.work(e.ID)) {
 		return context.Cause(ctx)

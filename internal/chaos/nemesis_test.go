@@ -54,7 +54,7 @@ func freeze(leases int) fault {
 		c.signal(syscall.SIGSTOP)
 		r.inject(history.Paused, c.Name, "SIGSTOP")
 		pause(r.Context(), time.Duration(leases)*r.consuming.Lease)
-		r.log.add(history.Record{What: history.Resumed, Process: c.Name, Text: "SIGCONT"})
+		r.log.Log(history.Record{What: history.Resumed, Process: c.Name, Text: "SIGCONT"})
 		c.signal(syscall.SIGCONT)
 	}
 }
@@ -110,7 +110,7 @@ func losing(part float64, others fault, words ...string) fault {
 	return func(r *run) {
 		dice := rand.New(rand.NewPCG(r.rand.Uint64(), 0)) // Lose asks under a lock
 		text := fmt.Sprintf("replies are lost: %g", part)
-		r.log.add(history.Record{What: history.Fault, Process: "network", Text: text})
+		r.log.Log(history.Record{What: history.Fault, Process: "network", Text: text})
 		r.proxy.Lose(func(request []byte) bool {
 			return dice.Float64() < part && (len(words) == 0 || containsAny(bytes.ToUpper(request), words))
 		})
@@ -158,10 +158,10 @@ func (r *run) anyConsumer() (int, *process) {
 // inject writes a fault down and counts it.
 func (r *run) inject(what history.What, process, text string) {
 	r.faults++
-	r.log.add(history.Record{What: what, Process: process, Text: text})
+	r.log.Log(history.Record{What: what, Process: process, Text: text})
 }
 
 // heal writes down that a fault is over.
 func (r *run) heal(process, text string) {
-	r.log.add(history.Record{What: history.Healed, Process: process, Text: text})
+	r.log.Log(history.Record{What: history.Healed, Process: process, Text: text})
 }

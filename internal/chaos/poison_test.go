@@ -15,10 +15,10 @@ func poison(n int, others fault) fault {
 	return func(r *run) {
 		for i := range n {
 			id := fmt.Sprint("poison-", i)
-			r.log.add(history.Record{What: history.Publishing, ID: id})
+			r.log.Log(history.Record{What: history.Publishing, ID: id})
 			add := &redis.XAddArgs{Stream: jobs.Name(), Values: r.badEntry(i, id)}
 			require.NoError(r, r.redis.XAdd(r.Context(), add).Err())
-			r.log.add(history.Record{What: history.Published, ID: id})
+			r.log.Log(history.Record{What: history.Published, ID: id})
 			r.faults++
 		}
 		others(r)

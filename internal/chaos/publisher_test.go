@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/internal/chaos/history"
+	"github.com/typedbus/typedbus/internal/chaos/record"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/redisstream"
 )
@@ -19,14 +21,14 @@ import (
 // A publisher publishes events and writes down what became of them.
 type publisher struct {
 	spec
-	log  *journal
+	log  *history.Writer
 	bus  *bus.Bus
 	next atomic.Int64
 	full atomic.Int64 // answers that the broker is full
 }
 
 func publish(ctx context.Context, s spec) error {
-	log, err := newJournal(s.Dir, s.Name)
+	log, err := history.Open(s.Dir, s.Name)
 	if err != nil {
 		return err
 	}
@@ -36,7 +38,7 @@ func publish(ctx context.Context, s spec) error {
 		return err
 	}
 	defer tr.Close()
-	p := &publisher{spec: s, log: log, bus: bus.New(tr, bus.Logger(logger(s, log)))}
+	p := &publisher{spec: s, log: log, bus: bus.New(tr, bus.Logger(slog.New(s.logger())))}
 	fmt.Println("ready")
 	var workers sync.WaitGroup
 	for range cmp.Or(s.Workers, 16) {
@@ -125,18 +127,11 @@ func (p *publisher) try(ctx context.Context, ms []*bus.Message) (again []*bus.Me
 	if errors.Is(err, transport.ErrNoRoom) {
 		p.full.Add(1)
 	}
-	var each *transport.PublishError
-	if !errors.As(err, &each) {
-		return ms
-	}
-	for i, o := range each.Outcomes {
-		switch o {
-		case transport.Stored:
-			p.note(history.Published, ms[i:i+1])
-		case transport.Unknown:
-			p.note(history.Unknown, ms[i:i+1])
-		case transport.NotStored:
-			again = append(again, ms[i])
+	for i, m := range ms {
+		if what, text := record.Outcome(err, i); what == history.NotPublished {
+			again = append(again, m)
+		} else {
+			p.log.Log(history.Record{What: what, ID: m.ID, Text: text})
 		}
 	}
 	return again
@@ -144,6 +139,6 @@ func (p *publisher) try(ctx context.Context, ms []*bus.Message) (again []*bus.Me
 
 func (p *publisher) note(what history.What, ms []*bus.Message) {
 	for _, m := range ms {
-		p.log.add(history.Record{What: what, ID: m.ID})
+		p.log.Log(history.Record{What: what, ID: m.ID})
 	}
 }

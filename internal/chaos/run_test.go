@@ -35,7 +35,7 @@ type run struct {
 	proxy  *redistest.Proxy // between the server and those of behind; nil if there is none
 	redis  *redis.Client
 	tr     *redisstream.Transport
-	log    *journal // of who injects faults
+	log    *history.Writer // of who injects faults
 
 	publisher *process
 	consumers []*process
@@ -59,7 +59,7 @@ func (r *run) begin() {
 	r.tr, err = open(r.Context(), r.server.URL)
 	require.NoError(r, err)
 	r.Cleanup(func() { r.tr.Close() })
-	r.log, err = newJournal(r.dir, "nemesis")
+	r.log, err = history.Open(r.dir, "nemesis")
 	require.NoError(r, err)
 	r.Cleanup(func() { r.log.Close() })
 	for i := range r.row.consumers {
@@ -154,7 +154,7 @@ func (r *run) look() {
 		Pending: lag.Pending + lag.Waiting, Delayed: lag.Delayed, Undelivered: lag.Undelivered,
 		Stored: r.ids(jobs.Name()), Letters: r.ids("{" + jobs.Name() + "}:" + group + ":dead"),
 	}
-	r.history, err = readHistory(r.dir)
+	r.history, err = history.Read(r.dir)
 	require.NoError(r, err)
 }
 

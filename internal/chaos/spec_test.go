@@ -2,6 +2,9 @@ package chaos
 
 import (
 	"cmp"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
@@ -16,6 +19,15 @@ type spec struct {
 
 	publishing
 	consuming
+}
+
+// logger writes what a bus logs into a file beside the history.
+func (s spec) logger() slog.Handler {
+	f, err := os.OpenFile(filepath.Join(s.Dir, s.Name+".txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	return slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})
 }
 
 // publishing is what a publisher does.
