@@ -3,9 +3,7 @@ package chaos
 import (
 	"flag"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/typedbus/typedbus/internal/chaos/check"
 )
 
 var (
@@ -56,34 +52,20 @@ func TestChaos(t *testing.T) {
 
 // runRow adds a line to the table, whatever happens.
 func runRow(t *testing.T, row row, done *[]line) {
-	dir, err := os.MkdirTemp("", "chaos-"+row.id+"-")
-	require.NoError(t, err)
-	r := &run{T: t, row: row, rand: rand.New(rand.NewPCG(*seed, hash(row.id))), n: row.load(), dir: dir}
-	began := time.Now()
-	var found check.Report
+	r := newRun(t, row, row.load())
 	defer func() {
-		*done = append(*done, r.line(found, time.Since(began)))
+		*done = append(*done, r.line())
 		r.keep()
 	}()
-	r.progress("%s, %d events", row.fault, r.n)
-	r.begin()
-	if row.nemesis != nil {
-		row.nemesis(r)
-	}
-	r.settle()
-	r.stop()
-	r.look()
-	promises := row.promises
-	promises.Lease = int64(row.consuming.Lease)
-	promises.MaxDead += row.publishing.dead(r.n)
-	found = check.Check(r.history, promises, r.end)
-	for _, b := range found.Breaches {
+	r.progress("%s; %d events", row.fault, r.n)
+	r.play()
+	for _, b := range r.found.Breaches {
 		assert.Fail(t, b.Invariant+": "+b.Text, "events: %.1000v", b.Events)
 	}
 	for _, measure := range row.measure {
 		measure(r)
 	}
-	r.progress("%v", r.line(found, time.Since(began)))
+	r.progress("%v", r.line())
 }
 
 func (r row) load() int {
@@ -94,10 +76,4 @@ func (r row) load() int {
 		return r.full
 	}
 	return r.quick
-}
-
-func hash(s string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(s))
-	return h.Sum64()
 }

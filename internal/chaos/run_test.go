@@ -3,9 +3,9 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -42,10 +42,38 @@ type run struct {
 	started   int
 	faults    int
 	end       check.End
+	found     check.Report
 	history   []history.Record
 	notes     []string // extra measures, for the table
 	recovery  []time.Duration
 	exits     []time.Duration // how long drains took
+}
+
+func newRun(t *testing.T, row row, n int) *run {
+	dir, err := os.MkdirTemp("", "chaos-"+row.id+"-")
+	require.NoError(t, err)
+	return &run{T: t, row: row, n: n, dir: dir, rand: rand.New(rand.NewPCG(*seed, hash(row.id)))}
+}
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return h.Sum64()
+}
+
+// play runs the row and judges its history.
+func (r *run) play() {
+	r.begin()
+	if r.nemesis != nil {
+		r.nemesis(r)
+	}
+	r.settle()
+	r.stop()
+	r.look()
+	p := r.promises
+	p.Lease = int64(r.consuming.Lease)
+	p.MaxDead += r.publishing.dead(r.n)
+	r.found = check.Check(r.history, p, r.end)
 }
 
 // begin starts the server, and then the processes.
@@ -188,5 +216,3 @@ func (r *run) keep() {
 func (r *run) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
-
-func (r *run) noteText() string { return strings.Join(r.notes, "; ") }

@@ -8,26 +8,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/typedbus/typedbus/internal/chaos/check"
 	"github.com/typedbus/typedbus/internal/redistest"
 )
 
 // A line is what the table says of a row.
 type line struct {
-	id, fault                          string
-	load, faults                       int
-	lost, unknown, duplicates, allowed int
-	p50, p99, took                     time.Duration
-	notes                              string
-	held                               bool
+	id, fault                 string
+	load, faults              int
+	lost, duplicates, allowed int
+	p50, p99                  time.Duration // of recovering
+	notes                     string
+	held                      bool
 }
 
-func (r *run) line(c check.Report, took time.Duration) line {
+func (r *run) line() line {
 	return line{
 		id: r.id, fault: r.fault, load: r.n, faults: r.faults,
-		lost: c.Lost, unknown: c.Unknown, duplicates: c.Duplicates, allowed: c.Allowed,
-		p50: quantile(r.recovery, 0.5), p99: quantile(r.recovery, 0.99), took: took,
-		notes: r.noteText(), held: !r.Failed(),
+		lost: r.found.Lost, duplicates: r.found.Duplicates, allowed: r.found.Allowed,
+		p50: quantile(r.recovery, 0.5), p99: quantile(r.recovery, 0.99), notes: strings.Join(r.notes, "; "), held: !r.Failed(),
 	}
 }
 
