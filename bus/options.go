@@ -40,6 +40,7 @@ type topicOptions struct {
 	maxBytes  int
 	retention transport.Retention
 	dedup     time.Duration
+	durable   transport.Durability
 	err       error
 }
 
@@ -140,6 +141,21 @@ func Dedup(window time.Duration) TopicOption {
 			o.err = errors.Join(o.err, fmt.Errorf("Dedup(%v): must be at least 1s", window))
 		}
 		o.dedup = window
+	})
+}
+
+// Durable has Publish wait until at least so many replicas have the event, at least 1, so that a failover does not lose it; at most
+// for timeout, at least a millisecond. If fewer have it by then the event is stored all the same, and the error wraps a
+// *transport.DurabilityError that says how many; do not publish it again. It is not proof against everything: a replica without
+// the event may be promoted where there are more replicas than were asked for. Each publish takes the way to the replicas
+// and back longer; other topics do not. It concerns what is published at once, not through an event. In memory there are
+// no replicas, and it is ignored.
+func Durable(replicas int, timeout time.Duration) TopicOption {
+	return topicOption(func(o *topicOptions) {
+		if replicas < 1 || timeout < time.Millisecond {
+			o.err = errors.Join(o.err, fmt.Errorf("Durable(%d, %v): must be at least 1 replica and 1ms", replicas, timeout))
+		}
+		o.durable = transport.Durability{Replicas: replicas, Timeout: timeout}
 	})
 }
 

@@ -40,7 +40,7 @@ func NewTopic[T any](name string, c codec.Codec[T], opts ...TopicOption) *Topic[
 	}
 	into, _ := c.(decodesInto[T])
 	return &Topic[T]{
-		name:     transport.Topic{Name: name, Retention: o.retention, Dedup: o.dedup},
+		name:     transport.Topic{Name: name, Retention: o.retention, Dedup: o.dedup, Durable: o.durable},
 		codec:    c,
 		into:     into,
 		maxBytes: o.maxBytes,

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -39,7 +40,7 @@ func (o Outcome) String() string {
 	return [...]string{"not stored", "stored", "outcome unknown"}[min(o, Unknown)]
 }
 
-// A PublishError tells what became of each message of a Publish that did not store them all. It wraps its cause, and
+// A PublishError tells what became of each message of a Publish that did not store them all, or not on as many servers as asked. It wraps its cause, and
 // [ErrPublishUnknown] if an outcome is Unknown.
 type PublishError struct {
 	Topic    string
@@ -66,6 +67,24 @@ func (e *PublishError) Unwrap() []error {
 	}
 	return []error{e.Err}
 }
+
+// A DurabilityError says that what was published to a [Topic] with Durable is stored, and that fewer replicas than asked are known to
+// have it: a failover now could lose it. They may get it a moment later.
+type DurabilityError struct {
+	Want, Have int           // replicas
+	Timeout    time.Duration // how long they were waited for
+	Err        error         // why it is not known how many have it; nil if it is
+}
+
+func (e *DurabilityError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("it is not known whether %d replicas have it: %v", e.Want, e.Err)
+	}
+	return fmt.Sprintf("%d of %d replicas have it after %v, so a failover now could lose it: see whether the replicas are connected",
+		e.Have, e.Want, e.Timeout)
+}
+
+func (e *DurabilityError) Unwrap() error { return e.Err }
 
 // A SettleError tells which settlements did not happen.
 type SettleError struct {

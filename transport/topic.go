@@ -15,6 +15,25 @@ type Topic struct {
 	// its time. Messages that NotBefore holds back are known as well. Afterwards the ID may be stored again. What is staged is
 	// stored whatever its ID is.
 	Dedup time.Duration
+
+	// Durable, if it asks for replicas, has Publish wait until as many have what it stored. Where they do not have it in time it is
+	// stored all the same: the error is a [*PublishError] with the outcome Stored for each message that is, and wraps a
+	// [*DurabilityError]. A broker that lives in one process has no replicas, and ignores it.
+	Durable Durability
+}
+
+// Durability is how many replicas must have what is published.
+type Durability struct {
+	Replicas int           // besides the server that stored it; 0: none
+	Timeout  time.Duration // how long to wait for them; 0: a second
+}
+
+// TimeoutOrDefault is the timeout in force.
+func (d Durability) TimeoutOrDefault() time.Duration {
+	if d.Timeout > 0 {
+		return d.Timeout
+	}
+	return time.Second
 }
 
 // DefaultMaxLen is how many acknowledged messages a topic keeps where its Retention says nothing.

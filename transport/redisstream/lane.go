@@ -30,6 +30,8 @@ type batch struct {
 
 	partly bool // some were sent before; send those with again set
 
+	short *transport.DurabilityError // too few replicas have what is stored of it
+
 	// guarded by lane.mu
 	sent    bool // taken from the queue
 	dropped bool // its caller has gone
@@ -42,6 +44,8 @@ type committer struct {
 
 	mu    sync.Mutex
 	lanes map[string]*lane // by the server's address
+
+	durable map[durableAt]*lane // durable.go
 }
 
 func newCommitter(t *Transport) *committer {
@@ -49,10 +53,13 @@ func newCommitter(t *Transport) *committer {
 }
 
 // lane is that of the server which has key.
-func (c *committer) lane(ctx context.Context, key string) (*lane, error) {
+func (c *committer) lane(ctx context.Context, key string, d transport.Durability) (*lane, error) {
 	node, err := c.t.reads.node(ctx, key)
 	if err != nil {
 		return nil, err
+	}
+	if d.Replicas > 0 {
+		return c.durableLane(node, d), nil
 	}
 	addr := node.Options().Addr
 	c.mu.Lock()
@@ -72,6 +79,9 @@ func (c *committer) close() {
 	for _, l := range c.lanes {
 		l.close()
 	}
+	for _, l := range c.durable {
+		l.close()
+	}
 }
 
 // disconnect is for when nothing is under way any more.
@@ -81,6 +91,9 @@ func (c *committer) disconnect() (err error) {
 	for _, l := range c.lanes {
 		err = errors.Join(err, l.solo.client.Close())
 	}
+	for _, l := range c.durable {
+		err = errors.Join(err, l.own.Close())
+	}
 	return err
 }
 
@@ -88,6 +101,9 @@ func (c *committer) disconnect() (err error) {
 type lane struct {
 	t    *Transport
 	solo *solo
+
+	durability transport.Durability // durable.go
+	own        *redis.Client        // of a durable lane, which has no solo
 
 	mu     sync.Mutex
 	queue  []*batch
@@ -106,7 +122,7 @@ const (
 
 // commit sends b and waits until it has ended or ctx has.
 func (l *lane) commit(ctx context.Context, b *batch) fate {
-	if l.startAlone() {
+	if l.own == nil && l.startAlone() {
 		if done := l.alone(ctx, b); done {
 			return ended
 		}
@@ -278,6 +294,9 @@ func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {
 			}
 		}
 	}
+	if l.own != nil {
+		return l.execDurable(bs, f, which)
+	}
 	p := l.t.cmd.Pipeline()
 	if err := p.BatchProcess(l.t.ctx, f.cmds...); err != nil {
 		return err
@@ -315,7 +334,7 @@ func (tg *target) recycle(b *batch) {
 	for _, c := range b.cmds[:b.used] {
 		c.recycle()
 	}
-	b.used, b.size, b.failed, b.partly = 0, 0, nil, false
+	b.used, b.size, b.failed, b.partly, b.short = 0, 0, nil, false, nil
 	tg.pool.Put(b)
 }
 

@@ -52,6 +52,11 @@ func dedupProbes(k keys) []probe {
 	}
 }
 
+// durableProbes are what publishing to a topic with Durable needs besides.
+func durableProbes() []probe {
+	return []probe{{"+wait", []any{"wait", 0, 1}, ""}} // returns at once
+}
+
 // consumeProbes are what a consumer of a group needs: it reads two streams, runs scripts over the keys of its topic and its
 // group, trims, and moves what is delayed.
 func consumeProbes(k groupKeys) []probe {

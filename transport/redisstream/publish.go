@@ -20,11 +20,15 @@ import (
 // A user that only publishes needs the right +xadd on the topic's stream. NotBefore needs besides +eval +evalsha +time +hset
 // +hdel +zadd, and Dedup +eval +evalsha +exists +set, both on {stream}:*. With Dedup each ID is a small key of its own
 // for as long as the window.
+//
+// Durable needs +wait. Its topics share connections, and round trips, only with those of the same durability; the answer is waited
+// for as long as the client's ReadTimeout and the timeout together. The parts of a large call wait one after the other, and a
+// shortage ends it. While a slot of a Cluster moves, publishing to them fails as not stored.
 func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*transport.Message) error {
 	if len(ms) == 0 {
 		return t.usable()
 	}
-	tg, l, err := t.publishing(ctx, topic.Name, ms)
+	tg, l, err := t.publishing(ctx, topic, ms)
 	if err != nil {
 		return &transport.PublishError{Topic: topic.Name, Outcomes: make([]transport.Outcome, len(ms)), Err: err}
 	}
@@ -49,14 +53,14 @@ func partly(topic string, n, first int, part []transport.Outcome, err error) err
 }
 
 // publishing finds out where ms go, and what makes it impossible to send any of them.
-func (t *Transport) publishing(ctx context.Context, topic string, ms []*transport.Message) (*target, *lane, error) {
+func (t *Transport) publishing(ctx context.Context, topic transport.Topic, ms []*transport.Message) (*target, *lane, error) {
 	if err := t.usable(); err != nil {
 		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	tg, err := t.target(topic)
+	tg, err := t.target(topic.Name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,9 +72,9 @@ func (t *Transport) publishing(ctx context.Context, topic string, ms []*transpor
 	if err := t.preflightProducer(ctx); err != nil {
 		return nil, nil, err
 	}
-	l, err := t.committer.lane(ctx, tg.stream)
+	l, err := t.committer.lane(ctx, tg.stream, topic.Durable)
 	if err != nil {
-		return nil, nil, t.clarify("publish "+topic, tg.stream, err)
+		return nil, nil, t.clarify("publish "+topic.Name, tg.stream, err)
 	}
 	return tg, l, nil
 }
@@ -135,13 +139,14 @@ func (t *Transport) publish(
 		return slices.Repeat([]transport.Outcome{transport.Unknown}, len(ms)), context.Cause(ctx)
 	}
 	outcomes, err := b.outcomes()
+	short := b.short
 	if delayed {
 		t.tellMover(tg, b)
 	}
 	if !delayed && topic.Dedup <= 0 { // scripts are not used again
 		tg.recycle(b)
 	}
-	return outcomes, t.publishError(ctx, tg, topic, delayed, err)
+	return shortOf(short, outcomes, t.publishError(ctx, tg, topic, delayed, err), len(ms))
 }
 
 // publishError is what Publish says about the error of a command.
@@ -160,6 +165,9 @@ func (t *Transport) publishError(ctx context.Context, tg *target, topic transpor
 		}
 		if topic.Dedup > 0 {
 			probes = append(probes, dedupProbes(tg.keys)...)
+		}
+		if topic.Durable.Replicas > 0 {
+			probes = append(probes, durableProbes()...)
 		}
 		if all := t.denial(ctx, tg.keys, probes); all != nil {
 			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}

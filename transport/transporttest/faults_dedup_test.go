@@ -21,6 +21,16 @@ var dedupFaults = []fault{
 		publish: retopic(func(t *transport.Topic) { t.Dedup = 0 }),
 	},
 	{
+		name: "calls not stored what too few replicas have", caught: "durable-stored",
+		publish: func(b *broken, ctx context.Context, t transport.Topic, ms messagesOf) error {
+			if err := b.Transport.Publish(ctx, t, ms); err != nil || t.Durable.Replicas == 0 {
+				return err
+			}
+			short := &transport.DurabilityError{Want: t.Durable.Replicas}
+			return &transport.PublishError{Topic: t.Name, Outcomes: make([]transport.Outcome, len(ms)), Err: short}
+		},
+	},
+	{
 		name: "knows ids for ever", caught: "dedup-ends dedup-window",
 		publish: retopic(func(t *transport.Topic) { t.Dedup = 100 * 24 * time.Hour }),
 	},

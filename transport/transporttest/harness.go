@@ -124,7 +124,7 @@ func (c clause) run(t testing.TB, h Harness) {
 // clauses is the whole suite, in the order of the contract.
 func clauses() (all []clause) {
 	for _, part := range [][]clause{
-		publishClauses, dedupClauses, delayClauses, messageClauses, subscribeClauses, receiveClauses, leaseClauses, settleClauses,
+		publishClauses, dedupClauses, durableClauses, delayClauses, messageClauses, subscribeClauses, receiveClauses, leaseClauses, settleClauses,
 		stageClauses, lostClauses, closeClauses, letterClauses, replayClauses, boundClauses, archiveClauses, actClauses,
 		lagClauses, pulseClauses, retentionClauses, malformedClauses, outageClauses, manyClauses,
 	} {

@@ -66,7 +66,7 @@ const (
 var exemptDecls = map[string]string{
 	"Message.Clone": helper, "NewID": helper, "Headers.Get": helper, "Headers.Lookup": helper, "Headers.Set": helper,
 	"Headers.Del": helper, "ValidHeaderName": helper, "CheckName": helper, "Retention.Limits": helper,
-	"LetterBound.Limits": helper, "Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
+	"LetterBound.Limits": helper, "Durability.TimeoutOrDefault": helper, "Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
 
 	"ErrClosed": definition, "ErrLeaseLost": definition, "ErrNoGroup": definition, "ErrPublishUnknown": definition,
 	"Outcome": definition, "NotStored": definition, "Stored": definition, "Unknown": definition,
@@ -78,6 +78,8 @@ var exemptDecls = map[string]string{
 	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition, "LossError.Letters": definition,
 	"PublishError.Outcomes": definition, "PublishError.Err": definition, "SettleError": definition, "SettleError.Errs": definition,
 	"Message.Key": definition, "Message.ContentType": definition, "Header": definition, "Start": definition,
+	"Durability": definition, "Durability.Replicas": definition, "Durability.Timeout": definition,
+	"DurabilityError": definition, "DurabilityError.Want": definition, "DurabilityError.Timeout": definition, "DurabilityError.Err": definition,
 	"ErrNoRoom": definition, "ErrNoLetter": definition,
 	"Act.ActID": definition, "Act.Time": definition, "Act.Who": definition, "Act.What": definition, "Act.Detail": definition,
 	"Act.Count": definition,
@@ -87,16 +89,16 @@ var exemptDecls = map[string]string{
 
 // exemptSentences are single sentences without a clause.
 var exemptSentences = map[string]string{
-	"Package transport is the contract between the bus and a message broker.":                    definition,
-	"A [Transport] stores messages of a [Topic] and hands them to groups.":                       definition,
-	"A Transport stores messages and hands them to the groups of their topic.":                   definition,
-	"A Settlement ends a delivery.":                                                              definition,
-	"A PublishError tells what became of each message of a Publish that did not store them all.": definition,
-	"Headers are what travels beside the body.":                                                  definition,
-	"Retention says how much a topic keeps.":                                                     definition,
-	"LetterBound says how many dead letters a group keeps, and for how long.":                    definition,
-	"NotBefore holds delivery back until then.":                                                  definition,
-	"The comments of this package are the contract.":                                             definition,
+	"Package transport is the contract between the bus and a message broker.":                                                        definition,
+	"A [Transport] stores messages of a [Topic] and hands them to groups.":                                                           definition,
+	"A Transport stores messages and hands them to the groups of their topic.":                                                       definition,
+	"A Settlement ends a delivery.":                                                                                                  definition,
+	"A PublishError tells what became of each message of a Publish that did not store them all, or not on as many servers as asked.": definition,
+	"Headers are what travels beside the body.":                                                                                      definition,
+	"Retention says how much a topic keeps.":                                                                                         definition,
+	"LetterBound says how many dead letters a group keeps, and for how long.":                                                        definition,
+	"NotBefore holds delivery back until then.":                                                                                      definition,
+	"The comments of this package are the contract.":                                                                                 definition,
 
 	"Each sentence that promises something is a clause of the conformance suite in transporttest, which prints the sentence that an implementation breaks.": "this test proves it",
 
@@ -112,6 +114,9 @@ var exemptSentences = map[string]string{
 	"The zero value keeps the newest [DefaultMaxLen] messages.": "a million messages are too many for a suite; Retention.Limits has its own test",
 	"The zero value keeps the newest [DefaultMaxLen].":          "a million letters are too many for a suite; LetterBound.Limits has its own test",
 	"It never closes a client that it was given.":               "the suite does not know what clients a transport has",
+
+	"Durable, if it asks for replicas, has Publish wait until as many have what it stored.": "needs replicas",
+	"A broker that lives in one process has no replicas, and ignores it.":                   nothingToDo,
 
 	"It is judged by the broker's clock, counted from the publisher's: a message published with NotBefore an hour from now is delivered an hour later even if the two clocks disagree.": "needs two clocks",
 }
