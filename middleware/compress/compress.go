@@ -168,15 +168,31 @@ func (c *Compression) decode(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
 	defer d.Reset(nil) // it must not keep the body alive
-	plain := bytes.NewBuffer(make([]byte, 0, guess(body)+bytes.MinRead))
-	_, err := plain.ReadFrom(io.LimitReader(d, int64(c.o.MaxDecoded)+1))
+	plain, err := read(d, guess(body), c.o.MaxDecoded)
 	switch {
-	case plain.Len() > c.o.MaxDecoded:
+	case len(plain) > c.o.MaxDecoded:
 		return nil, fmt.Errorf("%w: the body decodes to more than the %d bytes of MaxDecoded", bus.ErrTooLarge, c.o.MaxDecoded)
 	case err != nil:
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	return plain.Bytes(), nil
+	return plain, nil
+}
+
+// read reads r to its end, or one byte more than most. It never makes room for more: bytes.Buffer doubles past any bound.
+func read(r io.Reader, guess, most int) ([]byte, error) {
+	plain := make([]byte, 0, min(guess, most)+1)
+	for {
+		n, err := r.Read(plain[len(plain):cap(plain)])
+		plain = plain[:len(plain)+n]
+		switch {
+		case err == io.EOF:
+			return plain, nil
+		case err != nil, len(plain) > most:
+			return plain, err
+		case len(plain) == cap(plain):
+			plain = append(make([]byte, 0, min(2*cap(plain), most+1)), plain...)
+		}
+	}
 }
 
 // guess is how large a body may be when it is decoded: what it says, if that is believable.
