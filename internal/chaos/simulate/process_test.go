@@ -44,7 +44,7 @@ func (p *process) subscribe() {
 	}
 	opts := []bus.SubscribeOption{
 		bus.Concurrency(1 + p.d.below(10)), bus.Lease(p.w.lease), p.middleware(),
-		bus.Redeliver(bus.Backoff{Min: p.d.upTo(time.Second), Max: 10 * time.Second, NoJitter: p.d.one(2)}),
+		bus.Redeliver(bus.Backoff{Min: p.d.upTo(time.Second), Max: 10 * time.Second, NoJitter: true}),
 	}
 	if p.d.one(2) {
 		opts = append(opts, bus.Prefetch(p.d.below(30)))
@@ -66,7 +66,7 @@ func (p *process) middleware() bus.Chain {
 		chain = append(chain, middleware.Idempotent(store, middleware.IdempotentOptions{
 			Expiry: 2 * p.w.lease, StoreDown: p.d.upTo(5 * time.Second), Logger: silent}))
 	}
-	if p.d.one(3) {
+	if p.d.one(6) { // its jitter does not repeat with the seed
 		chain = append(chain, middleware.Retry(middleware.RetryOptions{Tries: 1 + p.d.below(4), Max: p.d.upTo(time.Second)}))
 	}
 	if p.d.one(3) {

@@ -34,44 +34,47 @@ func message(id string) *bus.Message {
 }
 
 func (p *process) publish(ms []*bus.Message) {
-	p.write(history.Publishing, ms)
-	for again := ms; len(again) > 0; {
-		again = p.w.sent(again, p.bus.Send(context.Background(), transport.Topic{Name: orders.Name()}, again...))
-		if p.d.one(3) {
-			break // given up
+	for len(ms) > 0 {
+		for _, m := range ms {
+			p.write(history.Publishing, m)
 		}
-	}
-	for _, m := range ms {
-		p.write(p.w.outcome(m.ID), []*bus.Message{m})
+		ms = p.sent(ms, p.bus.Send(context.Background(), transport.Topic{Name: orders.Name()}, ms...))
+		if p.d.one(3) {
+			return // given up
+		}
 	}
 }
 
-func (p *process) write(what history.What, ms []*bus.Message) {
+func (p *process) write(what history.What, m *bus.Message) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	for _, m := range ms {
-		p.w.happened(p, what, &transport.Delivery{Message: m}, "")
-	}
+	p.w.happened(p, what, &transport.Delivery{Message: m}, "")
 }
 
 // sent notes what became of a try, and returns what it did not store for sure.
-func (w *world) sent(ms []*bus.Message, err error) (again []*bus.Message) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (p *process) sent(ms []*bus.Message, err error) (again []*bus.Message) {
 	for i, m := range ms {
-		is := w.published[m.ID]
-		switch outcomeAt(err, i) {
-		case transport.Stored:
-			is.sure++
-		case transport.Unknown:
-			is.unknown++
-			fallthrough
-		default:
+		o := outcomeAt(err, i)
+		p.write([...]history.What{history.NotPublished, history.Published, history.Unknown}[o], m)
+		p.w.tried(m.ID, o)
+		if o != transport.Stored {
 			again = append(again, m)
 		}
-		w.published[m.ID] = is
 	}
 	return again
+}
+
+func (w *world) tried(id string, o transport.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	is := w.published[id]
+	switch o {
+	case transport.Stored:
+		is.sure++
+	case transport.Unknown:
+		is.unknown++
+	}
+	w.published[id] = is
 }
 
 func outcomeAt(err error, i int) transport.Outcome {
@@ -80,16 +83,4 @@ func outcomeAt(err error, i int) transport.Outcome {
 		return each.Outcomes[i]
 	}
 	return transport.Stored
-}
-
-func (w *world) outcome(id string) history.What {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch is := w.published[id]; {
-	case is.sure > 0:
-		return history.Published
-	case is.unknown > 0:
-		return history.Unknown
-	}
-	return history.NotPublished
 }

@@ -67,7 +67,7 @@ func (w *world) report() string {
 	}
 	if *trace {
 		for _, r := range w.history {
-			lines = append(lines, fmt.Sprintf("%s %-10s %-13s %-5s attempt %d, redelivered %d %s",
+			lines = append(lines, fmt.Sprintf("%s %-10s %-13s %-5s attempt %d, delivery %d %s",
 				time.Unix(0, r.At).UTC().Format("15:04:05.000000"), r.Process, r.What, r.ID, r.Attempt, r.Redelivered, r.Text))
 		}
 	}

@@ -82,9 +82,15 @@ func (s *faultySub) watch(ds []*transport.Delivery) {
 		x := s.f.w.watch(s, d, s.lostEarly[d.Receipt])
 		s.known[d.Receipt] = x
 		if s.f.w.strikes(s.leasing, leaseLost) {
-			time.AfterFunc(s.leasing.upTo(2*s.lease), func() { s.f.Expire(s.sub, d) })
+			time.AfterFunc(s.leasing.upTo(2*s.lease), func() { s.expire(d) })
 		}
 	}
+}
+
+// expire ends a lease as if it had not been renewed.
+func (s *faultySub) expire(d *transport.Delivery) {
+	s.f.w.lasted(s.f.name, time.Now().Add(-s.lease))
+	s.f.Expire(s.sub, d)
 }
 
 // leaseLost is told by the broker, and tells the engine, perhaps only after a while.
@@ -123,7 +129,7 @@ func (s *faultySub) settle(ctx context.Context, ss []transport.Settlement) error
 		return ctx.Err()
 	}
 	if w.strikes(d, settleTooLate) {
-		s.f.Expire(s.sub, ss[d.below(len(ss))].Delivery)
+		s.expire(ss[d.below(len(ss))].Delivery)
 	}
 	switch {
 	case w.strikes(d, settleFails):
@@ -208,6 +214,7 @@ func (s *faultySub) look(ss []transport.Settlement) {
 // note remembers what the engine was told.
 func (s *faultySub) note(ss []transport.Settlement, err error) {
 	if err != nil {
+		s.f.w.lasted(s.f.name, time.Now())
 		s.mu.Lock()
 		s.trouble = time.Now()
 		s.mu.Unlock()
@@ -234,6 +241,7 @@ func (s *faultySub) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	d := s.settling
 	if s.f.w.strikes(d, closeSlow) && wait(ctx, d.upTo(10*time.Second)) != nil || s.f.w.strikes(d, closeFails) {
+		s.f.w.lasted(s.f.name, time.Now())
 		s.f.Crash(s.sub)
 		return errNet
 	}

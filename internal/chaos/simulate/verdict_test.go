@@ -1,7 +1,9 @@
 package simulate_test
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/typedbus/typedbus/internal/chaos/check"
@@ -65,15 +67,31 @@ func (w *world) judgeAll() {
 			w.note("%s is stored, and nobody has published it", id)
 		}
 	}
+	slices.SortStableFunc(w.history, func(a, b history.Record) int { return cmp.Compare(a.At, b.At) })
 	finished := w.finished()
 	for id, is := range w.published {
 		w.judgeEvent(id, is, e, finished[id])
 	}
-	r := check.Check(w.history, check.Promises{Lease: int64(w.lease), MaxDead: -1}, check.End{
-		Stored: e.stored, Letters: e.letters, Pending: e.lag.Pending, Delayed: e.lag.Delayed + e.lag.Waiting, Undelivered: e.lag.Undelivered})
+	r := check.Check(w.once(e), check.Promises{Lease: int64(w.lease), MaxDead: -1}, check.End{
+		Letters: e.letters, Pending: e.lag.Pending, Delayed: e.lag.Delayed + e.lag.Waiting, Undelivered: e.lag.Undelivered})
 	for _, b := range r.Breaches {
 		w.note("%s: %s: %v", b.Invariant, b.Text, b.Events)
 	}
+}
+
+// once is the history of what is stored once at most: a history does not tell the copies of an event apart. Those are left to judgeEvent.
+func (w *world) once(e end) (h []history.Record) {
+	for _, r := range w.history {
+		if e.stored[r.ID] <= 1 {
+			h = append(h, r)
+		}
+	}
+	for id, n := range e.stored {
+		if n > 1 {
+			delete(e.letters, id)
+		}
+	}
+	return h
 }
 
 func (w *world) finished() map[string]int {

@@ -16,6 +16,8 @@ type watched struct {
 	sub *faultySub
 	d   *transport.Delivery
 
+	number int // among all of the run
+
 	state     progress
 	ctx       context.Context // of the handler
 	err       error           // what it returned
@@ -44,7 +46,7 @@ const (
 func (w *world) watch(s *faultySub, d *transport.Delivery, lost bool) *watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := &watched{sub: s, d: d}
+	x := &watched{sub: s, d: d, number: len(w.all) + 1}
 	if lost {
 		x.told = time.Now()
 	}
@@ -57,6 +59,9 @@ func (w *world) watch(s *faultySub, d *transport.Delivery, lost bool) *watched {
 func (p *process) record(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) (err error) {
 		x := p.w.started(p, ctx, d.Delivery)
+		if p.w.limited || p.w.weather[handlerDeaf] > 0 { // it may end while the handler goes on
+			defer context.AfterFunc(ctx, func() { p.w.contextEnded(p, x) })()
+		}
 		d.OnSettled(func(_ context.Context, v transport.Verdict, err error) { p.w.hookCalled(p, x, v, err) })
 		err = errExit
 		defer func() {
@@ -89,6 +94,14 @@ func (w *world) started(p *process, ctx context.Context, d *transport.Delivery) 
 	return x
 }
 
+func (w *world) contextEnded(p *process, x *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x.state == running {
+		w.happened(p, history.Ended, x.d, context.Cause(x.ctx).Error())
+	}
+}
+
 func (w *world) handlerReturned(p *process, x *watched, staged int, err error) {
 	cause := context.Cause(x.ctx)
 	w.mu.Lock()
@@ -97,9 +110,6 @@ func (w *world) handlerReturned(p *process, x *watched, staged int, err error) {
 	late := errors.As(err, new(*middleware.TimeoutError)) // its own time is over too
 	if cause == nil && !late && errors.Is(x.cutShort, bus.ErrLeaseLost) && errors.Is(err, context.Canceled) && bus.VerdictOf(err).Kind == bus.Failed {
 		w.note("%s: %s fails because another event was cut short: %v", p.name, x.d.ID, err)
-	}
-	if cause != nil {
-		w.happened(p, history.Ended, x.d, cause.Error())
 	}
 	if err == nil {
 		w.happened(p, history.Finished, x.d, "")
@@ -131,9 +141,9 @@ func (w *world) hookCalled(p *process, x *watched, v transport.Verdict, err erro
 	switch {
 	case err == nil && v != x.taken:
 		w.note("%s: the hook of %s hears %v, and the broker took %v", p.name, x.d.ID, v, x.taken)
-	case err == nil:
+	case err == nil && (x.err != nil || v == transport.Done):
 		w.happened(p, history.Settled, x.d, v.String())
-	case errors.Is(err, bus.ErrLeaseLost):
+	case err == nil, errors.Is(err, bus.ErrLeaseLost):
 		w.happened(p, history.Refused, x.d, v.String())
 	}
 }

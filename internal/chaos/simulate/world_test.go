@@ -31,6 +31,7 @@ type world struct {
 
 	mu         sync.Mutex
 	history    []history.Record
+	spells     int // faults that were written with their end
 	breaches   []string
 	deliveries map[*transport.Delivery]*watched
 	all        []*watched
@@ -94,7 +95,10 @@ func (w *world) happened(p *process, what history.What, d *transport.Delivery, t
 	}
 	r := history.Record{At: time.Now().UnixNano(), Process: p.name, What: what, Text: text}
 	if d != nil {
-		r.ID, r.Attempt, r.Redelivered = d.ID, d.Attempt, d.Redelivered
+		r.ID, r.Attempt = d.ID, d.Attempt
+	}
+	if x := w.deliveries[d]; x != nil {
+		r.Redelivered = x.number // tells deliveries of one attempt apart
 	}
 	w.history = append(w.history, r)
 }
@@ -104,4 +108,15 @@ func (w *world) mark(process string, what history.What) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.history = append(w.history, history.Record{At: time.Now().UnixNano(), Process: process, What: what})
+}
+
+// lasted writes a fault of a process that is over now.
+func (w *world) lasted(process string, since time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spells++
+	r := history.Record{At: since.UnixNano(), Process: process, What: history.Fault, Text: fmt.Sprint("fault ", w.spells)}
+	w.history = append(w.history, r)
+	r.At, r.What = time.Now().UnixNano(), history.Healed
+	w.history = append(w.history, r)
 }
