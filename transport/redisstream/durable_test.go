@@ -91,7 +91,7 @@ func TestDurableHoldsUpNoOtherTopic(t *testing.T) {
 		waiting.Add(1)
 		wg.Go(func() {
 			defer waiting.Add(-1)
-			assert.Error(t, tr.Publish(bounded(t), durable("orders.placed", 3*time.Second), text2msg("a")))
+			assert.Error(t, tr.Publish(bounded(t), durable("orders.placed", 2*time.Second), text2msg("a")))
 		})
 	}
 	require.NoError(t, redistest.Eventually(10*time.Second, func(ctx context.Context) error {
@@ -106,7 +106,7 @@ func TestDurableHoldsUpNoOtherTopic(t *testing.T) {
 	require.EqualValues(t, 10, waiting.Load(), "they still wait")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := tr.Publish(ctx, durable("orders.placed", 3*time.Second), text2msg("a"))
+	err := tr.Publish(ctx, durable("orders.placed", 2*time.Second), text2msg("a"))
 	require.ErrorIs(t, err, context.DeadlineExceeded, "a caller goes when its context ends")
 	wg.Wait()
 }
