@@ -98,20 +98,25 @@ func noForeignFailure(r *run) {
 	}
 }
 
-// resumes measures how soon after the server is back events are acknowledged again.
-func resumes(limit time.Duration) func(*run) {
+// resumes measures how soon after the server is back events are acknowledged that were published since.
+func resumes(limit time.Duration) fault {
 	return func(r *run) {
-		since := int64(0)
+		healed := int64(0)
+		fresh := map[string]bool{} // published since
 		for _, h := range r.history {
-			switch {
-			case h.What == history.Healed:
-				since = h.At
-			case h.What == history.Settled && since > 0:
-				r.recovery = append(r.recovery, time.Duration(h.At-since))
-				since = 0
+			switch h.What {
+			case history.Healed:
+				healed, fresh = h.At, map[string]bool{}
+			case history.Publishing:
+				fresh[h.ID] = true
+			case history.Settled:
+				if healed > 0 && fresh[h.ID] {
+					r.recovery = append(r.recovery, time.Duration(h.At-healed))
+					healed = 0
+				}
 			}
 		}
-		r.within(limit, "until events are acknowledged again")
+		r.within(limit, "until new events are acknowledged")
 	}
 }
 

@@ -144,7 +144,7 @@ func (r *run) settle() {
 	assert.NoError(r, r.publisher.wait(), "the publisher")
 	r.progress("published, %d faults", r.faults)
 	said := time.Now()
-	err := redistest.Eventually(patience, func(ctx context.Context) error {
+	err := redistest.Eventually(patience+time.Duration(r.n)*time.Millisecond, func(ctx context.Context) error {
 		err := r.left(ctx)
 		if err != nil && time.Since(said) > 5*time.Second {
 			said = time.Now()
