@@ -25,7 +25,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type Order struct{ N int }
 
-var orders = bus.NewTopic("orders.placed", codec.JSON[Order]())
+var (
+	orderCodec = codec.JSON[Order]()
+	orders     = bus.NewTopic("orders.placed", orderCodec)
+)
 
 const (
 	events = 300
