@@ -95,6 +95,7 @@ func (s *faultySub) expire(d *transport.Delivery) {
 
 // leaseLost is told by the broker, and tells the engine, perhaps only after a while.
 func (s *faultySub) leaseLost(d *transport.Delivery) {
+	s.f.w.lossKnown(s.knownAs(d.Receipt))
 	if s.f.w.strikes(s.leasing, lossToldLate) {
 		time.AfterFunc(s.leasing.upTo(s.lease), func() { s.tellLost(d) })
 		return

@@ -3,6 +3,7 @@ package simulate_test
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,25 +74,27 @@ func (w *world) judgeAll() {
 		w.judgeEvent(id, is, e, finished[id])
 	}
 	r := check.Check(w.once(e), check.Promises{Lease: int64(w.lease), MaxDead: -1}, check.End{
-		Letters: e.letters, Pending: e.lag.Pending, Delayed: e.lag.Delayed + e.lag.Waiting, Undelivered: e.lag.Undelivered})
+		Letters: w.lettersOnce(e), Pending: e.lag.Pending, Delayed: e.lag.Delayed + e.lag.Waiting, Undelivered: e.lag.Undelivered})
 	for _, b := range r.Breaches {
 		w.note("%s: %s: %v", b.Invariant, b.Text, b.Events)
 	}
 }
 
-// once is the history of what is stored once at most: a history does not tell the copies of an event apart. Those are left to judgeEvent.
+// once is the history of what is stored once at most, and was not done by who had lost the lease: copies of an event are not told
+// apart there, nor that a handler began what had long waited in memory. The rest is left to judgeEvent.
 func (w *world) once(e end) (h []history.Record) {
 	for _, r := range w.history {
-		if e.stored[r.ID] <= 1 {
+		if e.stored[r.ID] <= 1 && !w.overtaken[r.ID] {
 			h = append(h, r)
 		}
 	}
-	for id, n := range e.stored {
-		if n > 1 {
-			delete(e.letters, id)
-		}
-	}
 	return h
+}
+
+func (w *world) lettersOnce(e end) map[string]int {
+	letters := maps.Clone(e.letters)
+	maps.DeleteFunc(letters, func(id string, _ int) bool { return e.stored[id] > 1 || w.overtaken[id] })
+	return letters
 }
 
 func (w *world) finished() map[string]int {

@@ -26,6 +26,7 @@ type watched struct {
 	cutShort  error // why its batch was
 	abandoned bool  // settled although its handler runs, because of MaxProcessing
 
+	lost     bool              // the lease, says the broker
 	told     time.Time         // since then the engine knows that the lease is lost; zero: it is not
 	taken    transport.Verdict // by the broker
 	answered bool              // the engine knows that it is settled or lost
@@ -148,6 +149,15 @@ func (w *world) hookCalled(p *process, x *watched, v transport.Verdict, err erro
 	}
 }
 
+// lossKnown: the broker knows that the lease is lost.
+func (w *world) lossKnown(x *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x != nil {
+		x.lost = true
+	}
+}
+
 // lossTold: the engine knows that the lease is lost.
 func (w *world) lossTold(x *watched) {
 	w.mu.Lock()
@@ -212,8 +222,11 @@ func (w *world) taken(x *watched, st transport.Settlement) {
 	if x == nil || x.taken != 0 {
 		return
 	}
-	if x.taken = st.Verdict; st.Verdict == transport.Failed {
+	switch x.taken = st.Verdict; {
+	case st.Verdict == transport.Failed:
 		w.failures[st.ID]++
+	case x.lost:
+		w.overtaken[st.ID] = true
 	}
 }
 

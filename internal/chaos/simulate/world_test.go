@@ -35,8 +35,9 @@ type world struct {
 	breaches   []string
 	deliveries map[*transport.Delivery]*watched
 	all        []*watched
-	failures   map[string]int // taken by the broker, by event
-	starts     map[string]int // of handlers
+	failures   map[string]int  // taken by the broker, by event
+	overtaken  map[string]bool // done by who had lost the lease, while another may have it in its queue
+	starts     map[string]int  // of handlers
 	published  map[string]publication
 }
 
@@ -51,7 +52,7 @@ func newWorld(seed uint64, s sabotage) *world {
 	w := &world{
 		seed: seed, sabotage: s, broker: memory.New(), weather: newWeather(seed),
 		lease: time.Second + d.upTo(10*time.Second), limited: d.one(3), routed: d.one(3),
-		deliveries: map[*transport.Delivery]*watched{}, failures: map[string]int{}, starts: map[string]int{},
+		deliveries: map[*transport.Delivery]*watched{}, failures: map[string]int{}, starts: map[string]int{}, overtaken: map[string]bool{},
 		published: map[string]publication{},
 	}
 	if d.one(3) {
