@@ -42,6 +42,7 @@ type tended struct {
 	subs   map[*subscription]struct{}
 	last   position // up to where the stream went when it was last tended
 	added  int64    // and how many entries it had ever had
+	pin    pin
 	reapAt time.Time
 	failed bool // and reported
 }
@@ -146,6 +147,7 @@ func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
 	if last := text(at(answer, 3)); last != "" {
 		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands)
 	}
+	t.pinned(&j, list(at(answer, 5)), time.Now())
 	if !time.Now().Before(j.reapAt) {
 		j.reapAt = time.Now().Add(jittered(t.tending.reaps))
 		t.reap(ctx, j.subs)

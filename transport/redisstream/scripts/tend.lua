@@ -4,7 +4,7 @@
 -- ARGV  1 how many entries to keep, 0 for no limit, 2 for how many milliseconds, 0 for no limit, 3 how many to
 --       remove at most, 4 how far the caller has seen the stream, "0-0" if not at all, 5 how many entries it had ever had
 --       then, 6... groups and how far the caller has read for each, by cursor
--- returns {trimmed, groups, changed, last, added}
+-- returns {trimmed, groups, changed, last, added, holder}
 --   trimmed  how many entries were removed. Only those that every group of the stream has acknowledged are, and none if there
 --            is no group
 --   groups   for each group {lost, after, before, back, from, to, count}
@@ -15,16 +15,18 @@
 --   changed  1 if anything has happened to the groups since last time
 --   last     the last id of the stream
 --   added    how many entries it has ever had
+--   holder   {group, idle, lag} of the group that keeps the stream at more than twice its bound: for how many milliseconds none of
+--            its consumers has done anything, -1 if it has none, and how many entries it has not got, -1 if that is not known
 local stream = KEYS[1]
 if redis.call('EXISTS', stream) == 0 then return {0, {}, 0} end
 local info = redis.call('XINFO', 'STREAM', stream)
 local added, length = field(info, 'entries-added'), field(info, 'length')
 local first = field(info, 'first-entry')
-local groups, low = {}, nil
+local groups, low, lowest = {}, nil, nil
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   local position = lowwater(stream, g)
   groups[field(g, 'name')] = {g, position}
-  if not low or compare(position, low) < 0 then low = position end
+  if not low or compare(position, low) < 0 then low, lowest = position, g end
 end
 
 -- upto is the greatest id there is that is not greater than id. Found by halves: XREVRANGE would be one more right to give.
@@ -109,4 +111,18 @@ if low and length > 0 then
     trim(compare(old, low) < 0 and old or low, most)
   end
 end
-return {trimmed, found, changed, last, added}
+
+-- holder is looked for after trimming, which ends in the middle where there is more to do.
+local function holder()
+  local rest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not lowest or not rest or compare(rest[1], low) < 0 and trimmed > 0 then return {} end
+  local old = age > 0 and compare(rest[1], string.format('%.0f-0', math.max(now() - 2 * age, 0))) < 0
+  if not old and (keep == 0 or redis.call('XLEN', stream) <= 2 * keep) then return {} end
+  local idle = -1
+  for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', stream, field(lowest, 'name'))) do
+    local i = field(c, 'idle')
+    if idle < 0 or i < idle then idle = i end
+  end
+  return {field(lowest, 'name'), idle, field(lowest, 'lag') or -1}
+end
+return {trimmed, found, changed, last, added, holder()}
