@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 		if wanted := strings.Split(*only, ","); *only != "" && !slices.Contains(wanted, row.id) {
 			continue
 		}
-		if t.Run(row.id, func(t *testing.T) { runRow(t, row, &done) }); t.Failed() {
+		if !t.Run(row.id, func(t *testing.T) { runRow(t, row, &done) }) {
 			fmt.Printf("again: go test -race ./internal/chaos -run '^TestChaos$' -v -timeout 0 -args -tier=%s -seed=%d -rows=%s -duration=%v\n",
 				*tier, *seed, row.id, *duration)
 		}

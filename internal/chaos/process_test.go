@@ -32,7 +32,8 @@ func start(t testing.TB, role string, s spec) *process {
 		t.Fatal(err)
 	}
 	p := &process{spec: s, ready: make(chan struct{}), ended: make(chan struct{}), cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), childtest.Name+"="+role, specVar+"="+string(text))
+	p.cmd.Env = append(os.Environ(), childtest.Name+"="+role, specVar+"="+string(text),
+		"GORACE=atexit_sleep_ms=0") // or the race detector lets each process live for a second after its end
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive a test process that is killed
 	out, err := p.cmd.StdoutPipe()
