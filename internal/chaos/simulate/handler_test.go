@@ -92,7 +92,7 @@ func (p *process) end(d *dice) error {
 	return nil
 }
 
-// handleBatch handles each event as handle does, one after the other or all at once; a panic is that of the whole batch.
+// handleBatch handles one event after the other, as handle does, until its context ends. A panic is that of the whole batch.
 func (p *process) handleBatch(ctx context.Context, es []*bus.Event[order]) error {
 	for _, e := range es {
 		p.w.begunInBatch(e.Delivery.Delivery)

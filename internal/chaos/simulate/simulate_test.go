@@ -51,7 +51,8 @@ func simulate(t *testing.T, seed uint64, s sabotage) (w *world) {
 			w = newWorld(seed, s)
 			w.run()
 			if s == sound && len(w.breaches) > 0 {
-				t.Errorf("%s\nrun it again: go test ./internal/chaos/simulate -run 'TestSimulation$' -seed %d -seeds 1 -trace", w.report(), seed)
+				t.Errorf("%s\nrun it again: go test ./internal/chaos/simulate -run 'TestSimulation$' -seed %d -seeds 1 -trace",
+					w.report(), seed)
 			}
 		})
 	})
@@ -113,7 +114,8 @@ func (w *world) storm(d *dice) {
 	w.mark("", history.Healed)
 }
 
-// enough is how long one process needs at most when nothing goes wrong: every wait of an event, and of claims of the dead, is shorter.
+// enough is how long one process needs at most when nothing goes wrong: every wait of an event, and every claim of the dead, is
+// shorter.
 const enough = 5 * time.Minute
 
 // finish has one process handle what is left.

@@ -45,7 +45,7 @@ func (s *faultySub) Receive(ctx context.Context, limit int) ([]*transport.Delive
 		return nil, errNet
 	}
 	if w.strikes(d, receiveSlow) {
-		wait(ctx, d.upTo(5*time.Second)) //nolint: what was leased is not forgotten because ctx ended
+		wait(ctx, d.upTo(5*time.Second)) // what was leased is not forgotten because ctx ended
 	}
 	s.watch(ds)
 	return ds, nil

@@ -109,7 +109,8 @@ func (w *world) handlerReturned(p *process, x *watched, staged int, err error) {
 	defer w.mu.Unlock()
 	x.state, x.err, x.cause, x.staged = returned, err, cause, staged
 	late := errors.As(err, new(*middleware.TimeoutError)) // its own time is over too
-	if cause == nil && !late && errors.Is(x.cutShort, bus.ErrLeaseLost) && errors.Is(err, context.Canceled) && bus.VerdictOf(err).Kind == bus.Failed {
+	failed := errors.Is(err, context.Canceled) && bus.VerdictOf(err).Kind == bus.Failed
+	if cause == nil && !late && failed && errors.Is(x.cutShort, bus.ErrLeaseLost) {
 		w.note("%s: %s fails because another event was cut short: %v", p.name, x.d.ID, err)
 	}
 	if err == nil {
@@ -248,11 +249,11 @@ func (w *world) leftToClose(x *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !x.answered && x.told.IsZero() && x.state != running {
-		w.note("%s: %s is left to Close; handler %d returned %v at %v", x.sub.f.name, x.d.ID, x.state, x.err, time.Now().Format("15:04:05.000"))
+		w.note("%s: %s is left to Close; handler %d returned %v", x.sub.f.name, x.d.ID, x.state, x.err)
 	}
 }
 
-// hooksLeft are deliveries whose hook was not called exactly once.
+// judgeHooks finds deliveries whose hook was not called exactly once.
 func (w *world) judgeHooks() {
 	for _, x := range w.all {
 		if x.hooked && x.hooks != 1 {

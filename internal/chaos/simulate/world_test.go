@@ -52,7 +52,8 @@ func newWorld(seed uint64, s sabotage) *world {
 	w := &world{
 		seed: seed, sabotage: s, broker: memory.New(), weather: newWeather(seed),
 		lease: time.Second + d.upTo(10*time.Second), limited: d.one(3), routed: d.one(3),
-		deliveries: map[*transport.Delivery]*watched{}, failures: map[string]int{}, starts: map[string]int{}, overtaken: map[string]bool{},
+		deliveries: map[*transport.Delivery]*watched{}, failures: map[string]int{}, starts: map[string]int{},
+		overtaken: map[string]bool{},
 		published: map[string]publication{},
 	}
 	if d.one(3) {
