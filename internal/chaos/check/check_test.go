@@ -200,7 +200,7 @@ func TestOrder(t *testing.T) {
 
 func TestNoRepeatsAtAll(t *testing.T) {
 	l := &legal{now: 1, end: check.End{Stored: map[string]int{}}, promise: check.Promises{Lease: lease}}
-	l.paused("a")
+	l.drained("a")
 	r := check.Check(l.records, l.promise, l.end)
 	assert.Empty(t, r.Breaches)
 	assert.Equal(t, 1, r.Duplicates)

@@ -104,10 +104,16 @@ func (l *legal) paused(id string) {
 	l.publish(id)
 	l.log(ms, p, history.Started, id, "")
 	l.log(ms, p, history.Paused, "", "")
-	l.log(lease, "consumer", history.Started, id, "")
+	queued := rapid.Bool().Draw(l.t, "queued") // the other has received it, and begins when it is done
+	if !queued {
+		l.log(lease, "consumer", history.Started, id, "")
+	}
 	l.log(lease, p, history.Resumed, "", "")
 	l.log(ms, p, history.Finished, id, "")
 	l.log(ms, p, history.Settled, id, "done")
+	if queued {
+		l.log(ms, "consumer", history.Started, id, "")
+	}
 	l.log(ms, "consumer", history.Finished, id, "")
 	l.log(ms, "consumer", history.Settled, id, "done")
 }
@@ -131,9 +137,15 @@ func (l *legal) answerLost(id string) {
 	l.log(ms, "cut-"+id, history.Started, id, "")
 	l.log(ms, "network", history.Fault, "", "cut")
 	l.log(ms, "cut-"+id, history.Finished, id, "")
+	short := rapid.Bool().Draw(l.t, "short")
+	if short {
+		l.log(ms, "network", history.Healed, "", "cut")
+	}
 	l.now += lease
 	l.handle(id, "consumer")
-	l.log(ms, "network", history.Healed, "", "cut")
+	if !short {
+		l.log(ms, "network", history.Healed, "", "cut")
+	}
 	l.log(ms, "cut-"+id, history.Refused, id, "done")
 }
 
@@ -159,6 +171,11 @@ func (l *legal) unknownTwice(id string) {
 	l.log(ms, "publisher", history.Unknown, id, "")
 	l.publish(id)
 	l.end.Stored[id] = 2
+	if rapid.Bool().Draw(l.t, "one after the other") {
+		l.handle(id, "one")
+		l.handle(id, "consumer")
+		return
+	}
 	l.log(ms, "one", history.Started, id, "")
 	l.handle(id, "consumer")
 	l.log(ms, "one", history.Finished, id, "")
@@ -171,6 +188,9 @@ func (l *legal) notPublished(id string) {
 }
 
 func (l *legal) publisherKilled(id string) {
+	if rapid.Bool().Draw(l.t, "refused before") {
+		l.notPublished(id)
+	}
 	l.log(0, "publisher-"+id, history.Publishing, id, "")
 	l.log(ms, "publisher-"+id, history.Killed, "", "")
 	l.handle(id, "consumer")

@@ -26,10 +26,10 @@ const (
 
 	// Of who injects faults. Process is whom it befell; a fault that lasts ends with Healed.
 	Killed    What = "killed"
-	Paused    What = "paused"
-	Resumed   What = "resumed"
-	Fault     What = "fault"
-	Healed    What = "healed"
+	Paused    What = "paused"    // log it before SIGSTOP
+	Resumed   What = "resumed"   // log it after SIGCONT
+	Fault     What = "fault"     // of a server or the network, or of the process that is named; Text says what
+	Healed    What = "healed"    // it is over; Text is that of the Fault
 	Recovered What = "recovered" // things are as they should be again; Text says after what
 )
 

@@ -11,7 +11,10 @@ import (
 )
 
 // A Log takes records: a [Writer], or a process of a [Memory]. It may be called concurrently.
-type Log interface{ Log(Record) }
+type Log interface {
+	// Log sets the time of a record, and its process if it has none, and keeps it.
+	Log(r Record)
+}
 
 // suffix is how the file of a process ends.
 const suffix = ".history"
