@@ -25,6 +25,7 @@ var layers = []struct{ part, may string }{
 	{"middleware/sqlclaims", "bus middleware transport"},
 	{"middleware/claimtest", "middleware transport"},
 	{"middleware/telemetry", "bus middleware transport"},
+	{"internal/chaos/...", "bus/... codec/... dlq/... middleware/... transport/... internal/chaos/..."},
 	{"internal/...", ""},
 	{"examples/internal/...", ""},
 	{"examples/...", "bus/... codec/... dlq/... middleware/... transport/... examples/internal/..."},
