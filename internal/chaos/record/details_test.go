@@ -50,7 +50,7 @@ func TestLosses(t *testing.T) {
 	assert.Empty(t, said.String(), "it is not for the next handler")
 }
 
-// whats handles one event as f says, with a bus that is drained after 5 minutes, and returns what was recorded.
+// whats handles one event as f says, with a bus that is drained after a while, and returns what was recorded of its consumer.
 func whats(t *testing.T, f bus.HandlerOf[Order], when func(*memory.Transport, transport.Subscription)) (said []string) {
 	synctest.Test(t, func(t *testing.T) {
 		var h history.Memory
@@ -58,7 +58,7 @@ func whats(t *testing.T, f bus.HandlerOf[Order], when func(*memory.Transport, tr
 		defer tr.Close()
 		spy := &spy{Transport: tr}
 		b := bus.New(spy, append(record.Bus(h.Process("one"), nil), bus.Grace(time.Second))...)
-		orders.Subscribe(b, "billing", f, bus.Lease(lease), bus.Redeliver(bus.Backoff{Min: time.Hour, Max: time.Hour}))
+		orders.Subscribe(b, "billing", f, bus.Lease(lease), bus.Redeliver(bus.Backoff{Min: 10_000 * time.Hour, Max: 10_000 * time.Hour}))
 		ctx, cancel := context.WithCancel(t.Context())
 		ran := make(chan struct{})
 		go func() { defer close(ran); _ = b.Run(ctx) }()
@@ -68,11 +68,16 @@ func whats(t *testing.T, f bus.HandlerOf[Order], when func(*memory.Transport, tr
 		<-time.After(5 * lease)
 		cancel()
 		<-ran
+		outside := map[history.What]bool{history.Publishing: true, history.Published: true} // once each, at any moment
 		for _, r := range h.Records() {
+			if outside[r.What] {
+				outside[r.What] = false
+				continue
+			}
 			said = append(said, string(r.What)+" "+r.Text)
 		}
 	})
-	return said[2:] // publishing, published
+	return said
 }
 
 // spy remembers its subscription, for tests that stall it.
@@ -96,9 +101,7 @@ func TestAPanicIsAFailure(t *testing.T) {
 
 func TestTheEndOfTheGraceIsSeen(t *testing.T) {
 	said := whats(t, func(ctx context.Context, _ *bus.Event[Order]) error { <-ctx.Done(); return ctx.Err() }, nothing)
-	require.Len(t, said, 4)
-	assert.ElementsMatch(t, []string{"ended " + bus.ErrDraining.Error(), "failed context canceled"}, said[1:3])
-	assert.Equal(t, "settled deferred", said[3])
+	assert.Equal(t, []string{"started ", "ended " + bus.ErrDraining.Error(), "failed context canceled", "settled deferred"}, said)
 }
 
 func TestARefusalIsSeen(t *testing.T) {

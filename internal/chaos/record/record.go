@@ -25,9 +25,15 @@ func Handling(l history.Log) bus.Middleware {
 			r := run{l, history.Record{ID: d.ID, Key: d.Key, Attempt: d.Attempt, Redelivered: d.Redelivered}}
 			d.OnSettled(r.settled)
 			r.log(history.Started, "")
-			stop := context.AfterFunc(ctx, func() { r.log(history.Ended, context.Cause(ctx).Error()) })
+			ended := make(chan struct{})
+			stop := context.AfterFunc(ctx, func() { defer close(ended); r.log(history.Ended, context.Cause(ctx).Error()) })
 			err = errors.New("the handler panicked or ended its goroutine")
-			defer func() { stop(); r.returned(err) }()
+			defer func() {
+				if !stop() {
+					<-ended // it comes before what the handler says
+				}
+				r.returned(err)
+			}()
 			err = next(ctx, d)
 			return err
 		}
