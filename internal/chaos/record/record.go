@@ -25,12 +25,16 @@ func Handling(l history.Log) bus.Middleware {
 			r := run{l, history.Record{ID: d.ID, Key: d.Key, Attempt: d.Attempt, Redelivered: d.Redelivered}}
 			d.OnSettled(r.settled)
 			r.log(history.Started, "")
-			ended := make(chan struct{})
-			stop := context.AfterFunc(ctx, func() { defer close(ended); r.log(history.Ended, context.Cause(ctx).Error()) })
+			said := make(chan struct{})
+			ended := func() { defer close(said); r.log(history.Ended, context.Cause(ctx).Error()) }
+			stop := context.AfterFunc(ctx, ended)
 			err = errors.New("the handler panicked or ended its goroutine")
-			defer func() {
-				if !stop() {
-					<-ended // it comes before what the handler says
+			defer func() { // Ended comes before what the handler says, also where the handler was faster
+				switch {
+				case !stop():
+					<-said
+				case ctx.Err() != nil:
+					ended()
 				}
 				r.returned(err)
 			}()
