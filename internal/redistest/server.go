@@ -27,6 +27,7 @@ type Server struct {
 	URL  string      // redis://host:port, or rediss://host:port
 	Dir  string      // its data, configuration and log
 	TLS  *tls.Config // what a client needs to trust it; nil without TLS
+	CA   *Authority  // that signed its certificate; nil without TLS
 
 	t    testing.TB
 	args func(port string) []string

@@ -20,58 +20,103 @@ import (
 // Server.TLS trusts it; clients need no certificate. CAFile in Server.Dir is "ca.crt".
 func StartTLS(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir()}
-	s.TLS = &tls.Config{RootCAs: writeCerts(t, s.Dir), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+	return startTLS(t, "no", args)
+}
+
+// StartMutualTLS is StartTLS with a server that wants a certificate of its clients, signed by Server.CA. Server.TLS has one.
+func StartMutualTLS(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return startTLS(t, "yes", args)
+}
+
+func startTLS(t testing.TB, authClients string, args []string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: t.TempDir(), CA: NewAuthority(t)}
+	writePEM(t, filepath.Join(s.Dir, "ca.crt"), "CERTIFICATE", s.CA.cert.Raw)
+	s.CA.writeServer(t, s.Dir)
+	s.TLS = &tls.Config{RootCAs: s.CA.Pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+	if authClients == "yes" {
+		s.TLS.Certificates = []tls.Certificate{s.CA.Client(t, time.Now().Add(24*time.Hour))}
+	}
 	s.args = func(port string) []string {
 		return append([]string{
 			"--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.Dir, "--logfile", s.log(),
 			"--tls-cert-file", filepath.Join(s.Dir, "server.crt"), "--tls-key-file", filepath.Join(s.Dir, "server.key"),
-			"--tls-ca-cert-file", filepath.Join(s.Dir, "ca.crt"), "--tls-auth-clients", "no",
+			"--tls-ca-cert-file", filepath.Join(s.Dir, "ca.crt"), "--tls-auth-clients", authClients,
 		}, args...)
 	}
 	return s.run("rediss://")
 }
 
-// writeCerts makes a certificate authority and a server certificate signed by it.
-func writeCerts(t testing.TB, dir string) *x509.CertPool {
+// Authority is a certificate authority made for a test.
+type Authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewAuthority makes one that nobody trusts yet.
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	now := time.Now()
-	ca := &x509.Certificate{
+	a := &Authority{key: newKey(t)}
+	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redistest CA"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	server := &x509.Certificate{
+	a.cert = parse(t, a.sign(t, c, c, a.key))
+	return a
+}
+
+// Pool trusts the authority.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// Client makes a certificate for a client, valid from two hours ago until expires.
+func (a *Authority) Client(t testing.TB, expires time.Time) tls.Certificate {
+	t.Helper()
+	key := newKey(t)
+	der := a.sign(t, &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "redistest client"},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: expires,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, a.cert, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// writeServer makes a certificate for a server, with its key.
+func (a *Authority) writeServer(t testing.TB, dir string) {
+	key := newKey(t)
+	der := a.sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "redistest"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	caKey, serverKey := newKey(t), newKey(t)
-	caDER := writeCert(t, filepath.Join(dir, "ca.crt"), ca, ca, &caKey.PublicKey, caKey)
-	writeCert(t, filepath.Join(dir, "server.crt"), server, ca, &serverKey.PublicKey, caKey)
-	der, err := x509.MarshalECPrivateKey(serverKey)
+	}, a.cert, key)
+	writePEM(t, filepath.Join(dir, "server.crt"), "CERTIFICATE", der)
+	der, err := x509.MarshalECPrivateKey(key)
 	check(t, err)
 	writePEM(t, filepath.Join(dir, "server.key"), "EC PRIVATE KEY", der)
+}
 
-	parsed, err := x509.ParseCertificate(caDER)
+func (a *Authority) sign(t testing.TB, c, parent *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, a.key)
 	check(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return pool
+	return der
+}
+
+func parse(t testing.TB, der []byte) *x509.Certificate {
+	c, err := x509.ParseCertificate(der)
+	check(t, err)
+	return c
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
 	return k
-}
-
-func writeCert(t testing.TB, file string, c, parent *x509.Certificate, pub *ecdsa.PublicKey, signer *ecdsa.PrivateKey) []byte {
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, pub, signer)
-	check(t, err)
-	writePEM(t, file, "CERTIFICATE", der)
-	return der
 }
 
 func writePEM(t testing.TB, file, kind string, der []byte) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -95,8 +96,30 @@ func readOptions(o *redis.Options) *redis.Options {
 	c.ConnMaxLifetime, c.ConnMaxIdleTime = -1, -1 // replaced when it breaks, never while it is idle
 	c.Protocol = 2                                // what readReply reads; nothing is pushed then
 	c.ReadBufferSize, c.WriteBufferSize = smallBuffer, smallBuffer
+	if p := c.StreamingCredentialsProvider; p != nil {
+		c.StreamingCredentialsProvider, c.CredentialsProviderContext = nil, askNow(p)
+	}
 	return c
 }
+
+// askNow asks a provider that streams for what is valid now. A redis.Conn whose options have one panics when it connects, and
+// could not log in again during a read.
+func askNow(p auth.StreamingCredentialsProvider) provider {
+	return func(context.Context) (user, password string, err error) {
+		now, unsubscribe, err := p.Subscribe(&deaf{})
+		if err != nil {
+			return "", "", err
+		}
+		user, password = now.BasicAuth()
+		return user, password, unsubscribe()
+	}
+}
+
+// deaf takes no notice of later credentials. It has a size, so that each has an address of its own: providers tell listeners apart.
+type deaf struct{ _ byte }
+
+func (*deaf) OnNext(auth.Credentials) {}
+func (*deaf) OnError(error)           {}
 
 // leaseTimeout is how long renewing leases waits for the server: a third of the shortest sensible lease.
 const leaseTimeout = 3 * time.Second

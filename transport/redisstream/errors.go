@@ -65,8 +65,10 @@ var answers = []answer{
 		says: "Redis has reached its maxmemory and stores nothing more: raise it, or shorten what topics keep"},
 	{code: "MISCONF", class: operator,
 		says: "Redis cannot save to disk and so refuses to write: its log says why (a full disk, missing rights)"},
-	{code: "NOAUTH", class: operator, says: "Redis wants a password: give one in the URL (redis://user:password@host) or the client's options"},
-	{code: "WRONGPASS", class: operator, says: "Redis refuses the user name or the password: correct them in the URL or the client's options"},
+	{code: "NOAUTH", class: operator, says: "Redis wants a password: give one in the URL (redis://user:password@host), Options.Credentials or the client's options"},
+	{code: "WRONGPASS", class: operator,
+		says: "Redis refuses the user name or the password, or the user is off: correct them in the URL, Options.Credentials or the " +
+			"client's options; ACL GETUSER shows whether it is on"},
 	{code: "NOPERM", class: operator, says: "the user is not allowed to"},
 	{code: scriptDenied, class: operator, says: "the user is not allowed to"},
 	{code: scriptDenied70, class: operator, says: "the user is not allowed to"},
@@ -162,7 +164,10 @@ func explainNetwork(err error) string {
 	dial := errors.As(err, &op) && op.Op == "dial"
 	var dns *net.DNSError
 	var timeout net.Error
+	var credentials *credentialsError
 	switch where := reached(op); {
+	case errors.As(err, &credentials):
+		return credentials.Error()
 	case errors.Is(err, context.Canceled), err == context.DeadlineExceeded:
 		return err.Error()
 	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
@@ -183,12 +188,18 @@ func explainNetwork(err error) string {
 		return "cannot reach Redis" + where + ": " + printable(op.Err.Error(), 200)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "Redis did not answer in time: it is stopped or overloaded, or the network is broken"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
-		return "the connection to Redis broke: it was stopped or restarted, or wants TLS (rediss://)"
+	case broke(err):
+		return "the connection to Redis broke: it was stopped or restarted, wants TLS (rediss://), or refuses the client certificate"
 	case unparsable(err):
 		return "what answers is not Redis, or wants TLS (rediss://)"
 	}
 	return printable(err.Error(), 200)
+}
+
+// broke says whether err is of a connection that ended.
+func broke(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
 // reached is " at host:port", if the error knows it.
@@ -208,13 +219,32 @@ func tlsTrouble(err error) string {
 	case errors.As(err, &record):
 		return "the server does not speak TLS: use redis:// instead of rediss://, or its TLS port"
 	case errors.As(err, &authority):
-		return "the server's certificate is signed by an authority that is not trusted here: give a client with TLSConfig.RootCAs to New"
+		return "the server's certificate is signed by an authority that is not trusted here: set RootCAs in Options.TLS or in the client's TLSConfig"
 	case errors.As(err, &host):
 		return "the server's certificate is for another host name: connect by a name that it has"
 	case errors.As(err, &invalid):
-		return "the server's certificate is not valid: " + printable(invalid.Error(), 200)
+		return "the server's certificate is not valid: " + printable(invalid.Error(), 200) + ": renew it, or set the clock of this host"
 	}
-	return ""
+	return refusedCertificate(err)
+}
+
+// refusedCertificate explains what a server says in TLS about the certificate of its client. crypto/tls has no type for it.
+func refusedCertificate(err error) string {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return ""
+	}
+	switch text := op.Err.Error(); {
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "handshake failure"):
+		return "the server wants a certificate of its clients: set Certificates in Options.TLS or in the client's TLSConfig"
+	case strings.Contains(text, "unknown certificate authority"):
+		return "the server does not trust the authority that signed the client certificate: use one that its tls-ca-cert-file signs"
+	case strings.Contains(text, "expired certificate"):
+		return "the client certificate has expired: renew it (or set the clock of the server)"
+	case strings.Contains(text, "certificate"):
+		return "the server refuses the client certificate (" + printable(text, 100) + "): its log says why"
+	}
+	return "the server refuses to speak TLS: " + printable(op.Err.Error(), 100)
 }
 
 // unparsable says whether go-redis could not make sense of what it read; it quotes that, and it may be anything.

@@ -22,7 +22,7 @@ func New(client redis.UniversalClient, opts Options) *Transport {
 	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
 	c, err := newClients(t.ctx, client)
 	t.reads, t.leases = c.reads, c.leases
-	t.err = errors.Join(opts.check(), err)
+	t.err = errors.Join(opts.check(), opts.access(), err)
 	t.committer = newCommitter(t)
 	t.initAgendas()
 	return t
@@ -40,15 +40,17 @@ func New(client redis.UniversalClient, opts Options) *Transport {
 //
 // The last two also begin with rediss. addr gives one more address and may be repeated. Special characters of passwords are
 // percent-encoded. The parameters of go-redis' ParseURL, ParseFailoverURL and ParseClusterURL are understood, such as
-// read_timeout=5s and pool_size=20; for other settings, such as certificates, make a client and give it to [New].
+// read_timeout=5s and pool_size=20. Certificates and passwords that change are in [Options]; for other settings make a client and
+// give it to [New].
 //
 // Open waits while Redis loads its data, as long as ctx lets it; all else that is wrong is an error at once, which says what
 // to do. No error shows any part of url.
 func Open(ctx context.Context, url string, opts Options) (*Transport, error) {
-	client, err := newClient(url)
+	client, err := newClient(url, &opts)
 	if err != nil {
 		return nil, err
 	}
+	opts.TLS, opts.Credentials = nil, nil // the client has them
 	t := New(client, opts)
 	t.owned = true
 	err = t.usable()

@@ -92,7 +92,7 @@ func TestOpenTLS(t *testing.T) {
 	require.NoError(t, tr.Publish(bounded(t), orders1, text2msg("x")), "a client with the right certificates")
 
 	_, err := Open(bounded(t), s.URL, Options{})
-	require.EqualError(t, err, "redisstream: connect: the server's certificate is signed by an authority that is not trusted here: give a client with TLSConfig.RootCAs to New")
+	require.EqualError(t, err, "redisstream: connect: the server's certificate is signed by an authority that is not trusted here: set RootCAs in Options.TLS or in the client's TLSConfig")
 	_, err = Open(bounded(t), "redis://"+s.Addr, Options{})
 	require.ErrorContains(t, err, "wants TLS (rediss://)")
 	_, err = Open(bounded(t), "rediss://"+plain.Addr+"?dial_timeout=300ms", Options{})
@@ -118,9 +118,11 @@ func TestOpenWhereThereIsNoRedis(t *testing.T) {
 func TestOpenWithTheWrongPassword(t *testing.T) {
 	s := redistest.Start(t, "--requirepass", "right")
 	_, err := Open(bounded(t), "redis://user:hunter2@"+s.Addr, Options{})
-	require.EqualError(t, err, "redisstream: connect: Redis refuses the user name or the password: correct them in the URL or the client's options")
+	require.EqualError(t, err, "redisstream: connect: Redis refuses the user name or the password, or the user is off: correct them in the URL, "+
+		"Options.Credentials or the client's options; ACL GETUSER shows whether it is on")
 	_, err = Open(bounded(t), s.URL, Options{})
-	require.EqualError(t, err, "redisstream: connect: Redis wants a password: give one in the URL (redis://user:password@host) or the client's options")
+	require.EqualError(t, err, "redisstream: connect: Redis wants a password: give one in the URL (redis://user:password@host), "+
+		"Options.Credentials or the client's options")
 }
 
 func TestOpenWhatIsNotRedis(t *testing.T) {

@@ -1,6 +1,8 @@
 package redisstream
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -22,6 +24,26 @@ type Options struct {
 	// clock is wrong. It is called once per finding, must return soon, and may be called concurrently. Default: the Warn of a
 	// subscription's group, so that the bus logs it.
 	Warn func(error)
+
+	// TLS is how [Open] speaks TLS: with a client certificate, or servers whose authority only it knows. The URL must begin with
+	// rediss. It is copied, and all connections use it, also those to Sentinels. Without a ServerName each server's certificate must
+	// be valid for the address that is dialed. MinVersion is TLS 1.2 unless set. A certificate that is renewed while the program
+	// runs comes from GetClientCertificate. Default: what the system trusts, and no client certificate.
+	TLS *tls.Config
+	// Credentials is asked by [Open]'s connections for user and password, each time one is made, so that a password may be rotated
+	// while the program runs; the user "" is Redis' default user. The URL must have neither then (but those of Sentinels). It must
+	// be safe for concurrent use, fast (cache what is fetched), and end with ctx. Its errors are shown, so they must hold no secret.
+	// Connections keep the password they were made with: most live 30 to 35 minutes (conn_max_lifetime in the URL), those that
+	// wait for messages until they break, so end the old ones with CLIENT KILL USER if they must go.
+	Credentials func(ctx context.Context) (user, password string, err error)
+}
+
+// access refuses what a client that is given has in its own options.
+func (o *Options) access() error {
+	if o.TLS != nil || o.Credentials != nil {
+		return errors.New("redisstream: Options.TLS and Options.Credentials are for Open: with New, give the client its own")
+	}
+	return nil
 }
 
 // check says all that is wrong with the options at once.

@@ -140,6 +140,11 @@ func (t *Transport) lookOnce(ctx context.Context, op string, k keys, probes []pr
 	}
 	_, err = p.Exec(ctx)
 	if err != nil && (!answered(err) || questions[0].Err() == nil && questions[0].Val() == nil) {
+		if len(probes) > 0 && broke(err) { // a server that wants a password hangs up on the longer of the probes, and its answers are lost
+			if err := t.lookOnce(ctx, op, k, nil); err != nil {
+				return err
+			}
+		}
 		return t.noConnection(ctx, op, node, err)
 	}
 	if err := questions[0].Err(); redis.HasErrorPrefix(err, "LOADING") || classify(err) == operator && !redis.IsPermissionError(err) {

@@ -2,6 +2,8 @@ package redisstream
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
 	"errors"
 	"net/url"
 	"strings"
@@ -23,7 +25,7 @@ const (
 
 // newClient makes the client that a URL describes. No error of it repeats any part of the URL: those of go-redis and net/url
 // show the password, and a misplaced character makes a piece of the password a host or a path.
-func newClient(raw string) (redis.UniversalClient, error) {
+func newClient(raw string, opts *Options) (redis.UniversalClient, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case !strings.Contains(raw, "://"):
@@ -42,6 +44,9 @@ func newClient(raw string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, badURL(why(u, err))
 		}
+		if err := opts.give(u, &o.TLSConfig, &o.CredentialsProviderContext, o.Username+o.Password); err != nil {
+			return nil, err
+		}
 		return redis.NewClient(tuned(o)), nil
 	case kind == "sentinel" && plain:
 		o, err := redis.ParseFailoverURL(u.String())
@@ -53,11 +58,17 @@ func newClient(raw string) (redis.UniversalClient, error) {
 		case o.RouteByLatency || o.RouteRandomly || o.ReplicaOnly:
 			return nil, badURL("it sends reads to replicas, which lag behind: leave route_by_latency, route_randomly and replica_only out")
 		}
+		if err := opts.give(u, &o.TLSConfig, &o.CredentialsProviderContext, o.Username+o.Password); err != nil {
+			return nil, err
+		}
 		return redis.NewFailoverClient(tunedFailover(o)), nil
 	case kind == "cluster" && plain:
 		o, err := redis.ParseClusterURL(u.String())
 		if err != nil {
 			return nil, badURL(why(u, err))
+		}
+		if err := opts.give(u, &o.TLSConfig, &o.CredentialsProviderContext, o.Username+o.Password); err != nil {
+			return nil, err
 		}
 		return redis.NewClusterClient(tunedCluster(o)), nil
 	}
@@ -86,6 +97,50 @@ func why(u *url.URL, err error) string {
 	}
 	return "one of its parameters has a value of the wrong kind"
 }
+
+// provider is how go-redis asks for credentials.
+type provider = func(context.Context) (user, password string, err error)
+
+// give has a client use the TLS and the Credentials of Options. Where they contradict the URL it refuses: a connection that is not
+// encrypted, or a password that is not used, would be found too late.
+func (o *Options) give(u *url.URL, config **tls.Config, ask *provider, userinfo string) error {
+	switch {
+	case o.TLS != nil && *config == nil:
+		return badURL("Options.TLS is set, and it asks for no TLS: begin it with rediss")
+	case o.TLS != nil && u.Query().Has("skip_verify"):
+		return badURL("it has skip_verify beside Options.TLS: set InsecureSkipVerify there")
+	case o.Credentials != nil && userinfo != "":
+		return badURL("it has a user or a password beside Options.Credentials: leave them out")
+	}
+	if o.TLS != nil {
+		*config = o.TLS.Clone()
+		(*config).MinVersion = cmp.Or(o.TLS.MinVersion, tls.VersionTLS12)
+	}
+	if o.Credentials != nil {
+		*ask = asking(o.Credentials)
+	}
+	return nil
+}
+
+// asking marks the errors of a provider, which go-redis passes on.
+func asking(f provider) provider {
+	return func(ctx context.Context) (string, string, error) {
+		user, password, err := f(ctx)
+		if err != nil {
+			return "", "", &credentialsError{err}
+		}
+		return user, password, nil
+	}
+}
+
+// A credentialsError is why Options.Credentials gave none.
+type credentialsError struct{ cause error }
+
+func (e *credentialsError) Error() string {
+	return "Options.Credentials gives no password: " + printable(e.cause.Error(), 200)
+}
+
+func (e *credentialsError) Unwrap() error { return e.cause }
 
 func tuned(o *redis.Options) *redis.Options {
 	o.Protocol = cmp.Or(o.Protocol, protocol)

@@ -20,7 +20,7 @@ func TestURLMakesTheRightClient(t *testing.T) {
 		"rediss+cluster://h1": "*redis.ClusterClient [h1:6379]   tls=true",
 	} {
 		t.Run(url, func(t *testing.T) {
-			c, err := newClient(url)
+			c, err := newClient(url, &Options{})
 			require.NoError(t, err)
 			defer c.Close()
 			got := ""
@@ -40,7 +40,7 @@ func TestURLMakesTheRightClient(t *testing.T) {
 }
 
 func TestURLSettingsWin(t *testing.T) {
-	c, err := newClient("redis://localhost?read_timeout=7s&conn_max_lifetime=1h")
+	c, err := newClient("redis://localhost?read_timeout=7s&conn_max_lifetime=1h", &Options{})
 	require.NoError(t, err)
 	defer c.Close()
 	o := c.(*redis.Client).Options()
@@ -64,7 +64,7 @@ func TestBadURLsNeverShowAnyPartOfASecret(t *testing.T) {
 		"redis+cluster://u:hunter@h?addr=hunter", "redis+cluster://u:hunter%zz@h", "redis+hunter://h", "rediss+unix://hunter", "unix+cluster:///hunter",
 		"redis+cluster://h?read_only=hunter",
 	} {
-		c, err := newClient(url)
+		c, err := newClient(url, &Options{})
 		if !assertError(t, url, err) {
 			c.Close()
 			continue
@@ -95,7 +95,7 @@ func TestBadURLsSayWhatToDo(t *testing.T) {
 		"redis://h?pool_size=x":                   "a value of the wrong kind",
 		"unix://":                                 "unix:///path/to/redis.sock",
 	} {
-		_, err := newClient(url)
+		_, err := newClient(url, &Options{})
 		require.ErrorContains(t, err, want, url)
 	}
 }
@@ -104,7 +104,7 @@ func FuzzURLErrorsShowNoSecret(f *testing.F) {
 	f.Add("redis://u:", "@h:6379/0")
 	f.Add("redis+sentinel://", "%zz@h?master_name=m")
 	f.Fuzz(func(t *testing.T, before, after string) {
-		c, err := newClient(before + canary + after)
+		c, err := newClient(before+canary+after, &Options{})
 		if err != nil {
 			require.NotContains(t, err.Error(), canary)
 			return
