@@ -8,6 +8,7 @@ BENCHFLAGS  ?=     # as: make bench-quick BENCHFLAGS='-only latency'
 SEED        ?= 0   # of make chaos; 0 for a random one, which is printed
 ROWS        ?=     # as: make chaos ROWS=G1,G2
 DURATION    ?= 1h  # of make soak
+ROWSATONCE  := 3   # rows of make chaos that run side by side
 TESTFLAGS   ?=     # as: make test TESTFLAGS='-run Drain -count 5'
 
 # Every module of the repository: the library, and those apart so that what they import stays out of its module graph.
@@ -87,7 +88,7 @@ clean: ## remove build/
 	rm -rf build
 
 # chaos runs TestChaos with a time limit and a tier.
-chaos = go test -race ./internal/chaos -run '^TestChaos$$' -count=1 -v -timeout $(1) -args -seed=$(strip $(SEED)) -rows=$(strip $(ROWS)) -tier=$(2)
+chaos = go test -race ./internal/chaos -run '^TestChaos$$' -count=1 -v -parallel $(ROWSATONCE) -timeout $(1) -args -seed=$(strip $(SEED)) -rows=$(strip $(ROWS)) -tier=$(2)
 
 # in_modules runs a command in every module, and stops at the first that fails.
 define in_modules

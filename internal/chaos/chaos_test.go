@@ -29,33 +29,52 @@ func TestChaos(t *testing.T) {
 		*seed = rand.Uint64N(1_000_000)
 	}
 	fmt.Printf("seed %d, tier %s\n", *seed, *tier)
-	var done []line
-	rows := rows
-	if *tier == "soak" {
-		rows = []row{soak}
-	}
-	for _, row := range rows {
-		if wanted := strings.Split(*only, ","); *only != "" && !slices.Contains(wanted, row.id) {
-			continue
+	lines := make([]*line, len(rows))
+	t.Run("rows", func(t *testing.T) {
+		for i, row := range wanted(t) {
+			t.Run(row.id, func(t *testing.T) {
+				if !row.alone {
+					t.Parallel()
+				}
+				runRow(t, row, &lines[i])
+			})
 		}
-		if !t.Run(row.id, func(t *testing.T) { runRow(t, row, &done) }) {
-			fmt.Printf("again: go test -race ./internal/chaos -run '^TestChaos$' -v -timeout 0 -args -tier=%s -seed=%d -rows=%s -duration=%v\n",
-				*tier, *seed, row.id, *duration)
-		}
-	}
-	table := tableOf(done)
+	})
+	table := tableOf(lines)
 	fmt.Printf("\n%s\nseed %d\n", table, *seed)
 	if *report != "" && *only == "" {
 		require.NoError(t, splice(*report, table+"\n"+provenance()))
 	}
 }
 
-// runRow adds a line to the table, whatever happens.
-func runRow(t *testing.T, row row, done *[]line) {
+// wanted are the rows to run, those that run alone first: the others wait for them.
+func wanted(t *testing.T) []row {
+	if *tier == "soak" {
+		return []row{soak}
+	}
+	if *only == "" {
+		return rows
+	}
+	var some []row
+	for _, id := range strings.Split(*only, ",") {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.id == id })
+		require.GreaterOrEqual(t, i, 0, "there is a row %s", id)
+		some = append(some, rows[i])
+	}
+	return some
+}
+
+// runRow makes a line of the table, whatever happens.
+func runRow(t *testing.T, row row, to **line) {
 	r := newRun(t, row, row.load())
 	defer func() {
-		*done = append(*done, r.line())
+		l := r.line()
+		*to = &l
 		r.keep()
+		if t.Failed() {
+			r.progress("again: go test -race ./internal/chaos -run '^TestChaos$' -v -timeout 0 -args -tier=%s -seed=%d -rows=%s -duration=%v",
+				*tier, *seed, row.id, *duration)
+		}
 	}()
 	r.progress("%s; %d events", row.fault, r.n)
 	r.play()

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 	"github.com/typedbus/typedbus/transport"
 )
@@ -22,6 +23,7 @@ func (r *run) within(limit time.Duration, what string) {
 	require.NotEmpty(r, r.recovery, "%s was measured", what)
 	longest := slices.Max(r.recovery)
 	r.note("%s: at most %v, promised %v", what, longest.Round(time.Millisecond), limit)
+	r.late = r.late || longest > limit
 	assert.Less(r, longest, slack*limit, "%s", what)
 }
 
@@ -148,7 +150,7 @@ func noAttemptCounted(r *run) {
 		}
 	}
 	r.recovery = r.exits
-	r.within(r.consuming.grace(), "until the process has ended")
+	r.within(r.consuming.GraceOrDefault(), "until the process has ended")
 }
 
 // backPressure: publishers are told that the server is full.
@@ -163,7 +165,7 @@ func backPressure(r *run) {
 func letters(r *run) {
 	want := map[string]bool{}
 	for n := range r.n {
-		if kind := r.publishing.kind(n); kind != "" && kind != failsOnce {
+		if r.publishing.Kind(n).Dead() {
 			want[fmt.Sprintf("p-%d", n)] = true
 		}
 	}
@@ -188,7 +190,7 @@ func attempts(r *run) {
 		}
 	}
 	for after := ""; ; {
-		page, err := r.tr.Letters(r.Context(), transport.Topic{Name: jobs.Name()}, group, after, 1000)
+		page, err := r.tr.Letters(r.Context(), transport.Topic{Name: child.Jobs.Name()}, child.Group, after, 1000)
 		require.NoError(r, err)
 		for _, l := range page {
 			after = l.LetterID

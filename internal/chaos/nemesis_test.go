@@ -53,7 +53,7 @@ func freeze(leases int) fault {
 		_, c := r.anyConsumer()
 		c.signal(syscall.SIGSTOP)
 		r.inject(history.Paused, c.Name, "SIGSTOP")
-		pause(r.Context(), time.Duration(leases)*r.consuming.Lease)
+		r.pause(time.Duration(leases) * r.consuming.Lease)
 		r.log.Log(history.Record{What: history.Resumed, Process: c.Name, Text: "SIGCONT"})
 		c.signal(syscall.SIGCONT)
 	}
@@ -88,7 +88,7 @@ func stall(length time.Duration) fault {
 	return func(r *run) {
 		r.server.Pause()
 		r.inject(history.Fault, "server", "it stands still")
-		pause(r.Context(), length)
+		r.pause(length)
 		r.server.Resume()
 		r.heal("server", "it stands still")
 	}
@@ -99,7 +99,7 @@ func fill(length time.Duration) fault {
 	return func(r *run) {
 		require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "1").Err())
 		r.inject(history.Fault, "server", "full")
-		pause(r.Context(), length)
+		r.pause(length)
 		require.NoError(r, r.redis.ConfigSet(r.Context(), "maxmemory", "0").Err())
 		r.heal("server", "full")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 )
 
@@ -16,7 +17,7 @@ func poison(n int, others fault) fault {
 		for i := range n {
 			id := fmt.Sprint("poison-", i)
 			r.log.Log(history.Record{What: history.Publishing, ID: id})
-			add := &redis.XAddArgs{Stream: jobs.Name(), Values: r.badEntry(i, id)}
+			add := &redis.XAddArgs{Stream: child.Jobs.Name(), Values: r.badEntry(i, id)}
 			require.NoError(r, r.redis.XAdd(r.Context(), add).Err())
 			r.log.Log(history.Record{What: history.Published, ID: id})
 			r.faults++

@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/childtest"
 )
 
 // A process is a publisher or a consumer. It is killed when the test ends, however it ends.
 type process struct {
-	spec
+	child.Spec
 	ready chan struct{} // closed when it is about to begin, or has ended
 	ended chan struct{}
 
@@ -25,14 +27,18 @@ type process struct {
 	lines []string
 }
 
-func start(t testing.TB, role string, s spec) *process {
+// ownProgram is this one, which is what its environment says.
+const ownProgram = ""
+
+// start runs a program, which is built if it is another.
+func start(t testing.TB, program, role string, s child.Spec) *process {
 	t.Helper()
 	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{spec: s, ready: make(chan struct{}), ended: make(chan struct{}), cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), childtest.Name+"="+role, specVar+"="+string(text),
+	p := &process{Spec: s, ready: make(chan struct{}), ended: make(chan struct{}), cmd: exec.Command(built(t, program))}
+	p.cmd.Env = append(os.Environ(), childtest.Name+"="+role, child.SpecVar+"="+string(text),
 		"GORACE=atexit_sleep_ms=0") // or the race detector lets each process live for a second after its end
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive a test process that is killed
@@ -46,6 +52,42 @@ func start(t testing.TB, role string, s spec) *process {
 	go p.listen(bufio.NewScanner(out))
 	t.Cleanup(func() { p.signal(syscall.SIGKILL); <-p.ended })
 	return p
+}
+
+var builds sync.Map // by directory: func() (string, error)
+
+// built is the executable of a program in another directory. Each is built once, with the race detector as this one.
+func built(t testing.TB, dir string) string {
+	t.Helper()
+	if dir == ownProgram {
+		return os.Args[0]
+	}
+	build, _ := builds.LoadOrStore(dir, sync.OnceValues(func() (string, error) { return build(dir) }))
+	path, err := build.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// removeBuilt removes what was built.
+func removeBuilt() {
+	builds.Range(func(_, build any) bool {
+		if path, err := build.(func() (string, error))(); err == nil {
+			os.Remove(path)
+		}
+		return true
+	})
+}
+
+func build(dir string) (string, error) {
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("chaos-%s-%d", filepath.Base(dir), os.Getpid()))
+	cmd := exec.Command("go", "build", "-race", "-o", path, ".")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("chaos: build %s: %w\n%s", dir, err, out)
+	}
+	return path, nil
 }
 
 func (p *process) listen(s *bufio.Scanner) {

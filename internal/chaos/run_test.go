@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/internal/chaos/check"
+	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/transport"
@@ -28,14 +28,12 @@ const patience = 60 * time.Second
 type run struct {
 	row
 	*testing.T
-	rand   *rand.Rand
-	n      int // events
-	dir    string
-	server *redistest.Server
-	proxy  *redistest.Proxy // between the server and those of behind; nil if there is none
-	redis  *redis.Client
-	tr     *redisstream.Transport
-	log    *history.Writer // of who injects faults
+	rand *rand.Rand
+	n    int // events
+	dir  string
+	site
+	tr  *redisstream.Transport
+	log *history.Writer // of who injects faults
 
 	publisher *process
 	consumers []*process
@@ -45,6 +43,7 @@ type run struct {
 	found     check.Report
 	history   []history.Record
 	notes     []string // extra measures, for the table
+	late      bool     // something took longer than promised
 	recovery  []time.Duration
 	exits     []time.Duration // how long drains took
 }
@@ -72,19 +71,18 @@ func (r *run) play() {
 	r.look()
 	p := r.promises
 	p.Lease = int64(r.consuming.Lease)
-	p.MaxDead += r.publishing.dead(r.n)
+	p.MaxDead += r.publishing.Dead(r.n)
 	r.found = check.Check(r.history, p, r.end)
 }
 
 // begin starts the server, and then the processes.
 func (r *run) begin() {
-	r.server = redistest.Start(r, r.row.redis...)
-	r.redis = r.server.Client()
-	if r.behind != nobody {
-		r.proxy = redistest.NewProxy(r, r.server.Addr)
+	if r.at == nil {
+		r.at = single(r.flags...)
 	}
+	r.site = r.at(r)
 	var err error
-	r.tr, err = open(r.Context(), r.server.URL)
+	r.tr, err = child.Open(r.Context(), r.site.url)
 	require.NoError(r, err)
 	r.Cleanup(func() { r.tr.Close() })
 	r.log, err = history.Open(r.dir, "nemesis")
@@ -97,25 +95,25 @@ func (r *run) begin() {
 	for _, c := range r.consumers {
 		<-c.ready
 	}
-	p := spec{Name: "p", Dir: r.dir, URL: r.url(publishers), publishing: r.publishing}
+	p := child.Spec{Name: "p", Dir: r.dir, URL: r.addr(publishers), Publishing: r.publishing}
 	p.Count = r.n
-	r.publisher = start(r, "publisher", p)
+	r.publisher = start(r, ownProgram, "publisher", p)
 	<-r.publisher.ready
 }
 
-// url is where a side finds the server.
-func (r *run) url(who side) string {
+// addr is the URL where a side finds the servers.
+func (r *run) addr(who side) string {
 	if r.behind&who != 0 {
 		return "redis://" + r.proxy.Addr + r.params
 	}
-	return r.server.URL
+	return r.site.url
 }
 
 // spawn puts a new process in the place of consumer i.
 func (r *run) spawn(i int) {
 	r.started++
-	c := spec{Name: fmt.Sprintf("c%d-%d", i, r.started), Dir: r.dir, URL: r.url(consumers), consuming: r.consuming}
-	r.consumers[i] = start(r, "consumer", c)
+	c := child.Spec{Name: fmt.Sprintf("c%d-%d", i, r.started), Dir: r.dir, URL: r.addr(consumers), Consuming: r.consuming}
+	r.consumers[i] = start(r, r.program, "consumer", c)
 }
 
 // during waits, and says whether events are still published.
@@ -132,7 +130,19 @@ func (r *run) during(d time.Duration) bool {
 
 // busy waits, and says whether there is anything left to do.
 func (r *run) busy(d time.Duration) bool {
-	return r.during(d) || pause(r.Context(), d) && r.left(r.Context()) != nil
+	return r.during(d) || r.pause(d) && r.left(r.Context()) != nil
+}
+
+// pause is false if the test has ended.
+func (r *run) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-r.Context().Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 func (r *run) progress(format string, args ...any) {
@@ -157,7 +167,7 @@ func (r *run) settle() {
 
 // left is nil when nothing is left to do.
 func (r *run) left(ctx context.Context) error {
-	lag, err := r.tr.Lag(ctx, transport.Topic{Name: jobs.Name()}, group)
+	lag, err := r.tr.Lag(ctx, transport.Topic{Name: child.Jobs.Name()}, child.Group)
 	if err == nil && lag.Undelivered+lag.Pending+lag.Waiting+lag.Delayed != 0 {
 		err = fmt.Errorf("left: %+v", lag)
 	}
@@ -176,11 +186,11 @@ func (r *run) stop() {
 
 // look reads the history, and what the server has.
 func (r *run) look() {
-	lag, err := r.tr.Lag(r.Context(), transport.Topic{Name: jobs.Name()}, group)
+	lag, err := r.tr.Lag(r.Context(), transport.Topic{Name: child.Jobs.Name()}, child.Group)
 	require.NoError(r, err)
 	r.end = check.End{
 		Pending: lag.Pending + lag.Waiting, Delayed: lag.Delayed, Undelivered: lag.Undelivered,
-		Stored: r.ids(jobs.Name()), Letters: r.ids("{" + jobs.Name() + "}:" + group + ":dead"),
+		Stored: r.ids(child.Jobs.Name()), Letters: r.ids("{" + child.Jobs.Name() + "}:" + child.Group + ":dead"),
 	}
 	r.history, err = history.Read(r.dir)
 	require.NoError(r, err)

@@ -12,14 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/internal/chaos/check"
+	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 )
 
 // small is a row that takes a second.
 var small = row{
 	id: "small", consumers: 2,
-	publishing: publishing{Rate: 1000},
-	consuming:  consuming{Lease: time.Second, Work: time.Millisecond},
+	publishing: child.Publishing{Rate: 1000},
+	consuming:  child.Consuming{Lease: time.Second, Work: time.Millisecond},
 }
 
 // TestSabotageIsSeen: what nobody promised to survive, done behind the back of the bus and of the history, breaks a promise.
@@ -57,7 +58,7 @@ func TestSabotageIsSeen(t *testing.T) {
 func remove(r *run) {
 	const script = `redis.call("XDEL", KEYS[1], redis.call("XADD", KEYS[1], "*", "id", "removed", "data", "{}")) return 1`
 	r.log.Log(history.Record{What: history.Publishing, ID: "removed"})
-	require.NoError(r, r.redis.Eval(r.Context(), script, []string{jobs.Name()}).Err())
+	require.NoError(r, r.redis.Eval(r.Context(), script, []string{child.Jobs.Name()}).Err())
 	r.log.Log(history.Record{What: history.Published, ID: "removed"})
 }
 
@@ -74,7 +75,7 @@ func double(r *run) {
 func bury(r *run) {
 	for range 2 {
 		add := entry("p-0")
-		add.Stream = "{" + jobs.Name() + "}:" + group + ":dead"
+		add.Stream = "{" + child.Jobs.Name() + "}:" + child.Group + ":dead"
 		require.NoError(r, r.redis.XAdd(r.Context(), add).Err())
 	}
 }
@@ -85,7 +86,7 @@ func invent(r *run) {
 }
 
 func entry(id string) *redis.XAddArgs {
-	return &redis.XAddArgs{Stream: jobs.Name(), Values: []any{"id", id, "ct", "application/json", "data", `{"N":1}`}}
+	return &redis.XAddArgs{Stream: child.Jobs.Name(), Values: []any{"id", id, "ct", "application/json", "data", `{"N":1}`}}
 }
 
 func TestSpliceReplacesTheTableOnly(t *testing.T) {

@@ -18,14 +18,14 @@ type line struct {
 	lost, duplicates, allowed int
 	p50, p99                  time.Duration // of recovering
 	notes                     string
-	held                      bool
+	held, late                bool
 }
 
 func (r *run) line() line {
 	return line{
 		id: r.id, fault: r.fault, load: r.n, faults: r.faults,
 		lost: r.found.Lost, duplicates: r.found.Duplicates, allowed: r.found.Allowed,
-		p50: quantile(r.recovery, 0.5), p99: quantile(r.recovery, 0.99), notes: strings.Join(r.notes, "; "), held: !r.Failed(),
+		p50: quantile(r.recovery, 0.5), p99: quantile(r.recovery, 0.99), notes: strings.Join(r.notes, "; "), held: !r.Failed(), late: r.late,
 	}
 }
 
@@ -33,8 +33,11 @@ func (l line) String() string { return strings.Trim(l.markdown(), "| \n") }
 
 func (l line) markdown() string {
 	verdict := "held"
-	if !l.held {
+	switch {
+	case !l.held:
 		verdict = "**BROKEN**"
+	case l.late:
+		verdict = "held, late"
 	}
 	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d of %d | %s | %s | %s |\n", l.id, l.fault, l.load, l.faults,
 		l.lost, l.duplicates, l.allowed, l.recovery(), l.notes, verdict)
@@ -47,11 +50,15 @@ func (l line) recovery() string {
 	return fmt.Sprintf("%v / %v", l.p50.Round(time.Millisecond), l.p99.Round(time.Millisecond))
 }
 
-func tableOf(lines []line) string {
+// tableOf leaves out rows that were not run.
+func tableOf(lines []*line) string {
 	var b strings.Builder
 	b.WriteString("| row | fault | events | faults injected | lost | handled again, of as often as allowed | recovery p50 / p99 | also measured | verdict |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
 	for _, l := range lines {
+		if l == nil {
+			continue
+		}
 		b.WriteString(l.markdown())
 	}
 	return b.String()

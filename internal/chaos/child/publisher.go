@@ -1,12 +1,14 @@
-package chaos
+package child
 
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,28 +22,28 @@ import (
 
 // A publisher publishes events and writes down what became of them.
 type publisher struct {
-	spec
-	log  *history.Writer
+	Spec
+	log  history.Log
 	bus  *bus.Bus
 	next atomic.Int64
 	full atomic.Int64 // answers that the broker is full
 }
 
-func publish(ctx context.Context, s spec) error {
-	log, err := history.Open(s.Dir, s.Name)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	tr, err := open(ctx, s.URL)
+// Publish is a publisher until it has published all.
+func Publish(ctx context.Context, s Spec) error {
+	return Logging(s, func(log history.Log) error { return (&publisher{Spec: s, log: log}).run(ctx) })
+}
+
+func (p *publisher) run(ctx context.Context) error {
+	tr, err := Open(ctx, p.URL)
 	if err != nil {
 		return err
 	}
 	defer tr.Close()
-	p := &publisher{spec: s, log: log, bus: bus.New(tr, bus.Logger(slog.New(s.logger())))}
+	p.bus = bus.New(tr, bus.Logger(slog.New(p.logger())))
 	fmt.Println("ready")
 	var workers sync.WaitGroup
-	for range cmp.Or(s.Workers, 16) {
+	for range cmp.Or(p.Workers, 16) {
 		workers.Go(func() { p.work(ctx) })
 	}
 	workers.Wait()
@@ -49,8 +51,8 @@ func publish(ctx context.Context, s spec) error {
 	return ctx.Err()
 }
 
-// open connects, as often as it takes.
-func open(ctx context.Context, url string) (*redisstream.Transport, error) {
+// Open connects, as often as it takes.
+func Open(ctx context.Context, url string) (*redisstream.Transport, error) {
 	for {
 		tr, err := redisstream.Open(ctx, url, redisstream.Options{})
 		if err == nil || !pause(ctx, 50*time.Millisecond) {
@@ -107,7 +109,7 @@ func (p *publisher) send(ctx context.Context, n, end int) {
 }
 
 func (p *publisher) message(n int, delay time.Duration) *bus.Message {
-	j := job{N: n, Kind: p.kind(n)}
+	j := Job{N: n, Kind: p.Kind(n), Extra: strings.Repeat("x", p.Extra)}
 	m := &bus.Message{ID: fmt.Sprintf("%s-%d", p.Name, n), ContentType: "application/json"}
 	if delay > 0 {
 		m.NotBefore = time.Now().Add(delay)
@@ -119,7 +121,7 @@ func (p *publisher) message(n int, delay time.Duration) *bus.Message {
 
 // try returns what is not stored.
 func (p *publisher) try(ctx context.Context, ms []*bus.Message) (again []*bus.Message) {
-	err := p.bus.Send(ctx, transport.Topic{Name: jobs.Name(), Retention: transport.Retention{MaxLen: -1}}, ms...)
+	err := p.bus.Send(ctx, p.Topic(), ms...)
 	if err == nil {
 		p.note(history.Published, ms)
 		return nil
@@ -141,4 +143,12 @@ func (p *publisher) note(what history.What, ms []*bus.Message) {
 	for _, m := range ms {
 		p.log.Log(history.Record{What: what, ID: m.ID})
 	}
+}
+
+func encode(j Job) []byte {
+	b, err := json.Marshal(j)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

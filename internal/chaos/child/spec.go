@@ -1,47 +1,50 @@
-package chaos
+package child
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/codec"
+	"github.com/typedbus/typedbus/transport"
 )
 
-// A spec is what a child is told.
-type spec struct {
+// SpecVar is the environment variable with the [Spec] of a child, in JSON.
+const SpecVar = "TYPEDBUS_CHAOS"
+
+// A Spec is what a child is told.
+type Spec struct {
 	Name string // of the process in the history
 	Dir  string // where its history and its log go
 	URL  string
 
-	publishing
-	consuming
+	Publishing
+	Consuming
 }
 
-// logger writes what a bus logs into a file beside the history.
-func (s spec) logger() slog.Handler {
-	f, err := os.OpenFile(filepath.Join(s.Dir, s.Name+".txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		panic(err)
-	}
-	return slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})
-}
-
-// publishing is what a publisher does.
-type publishing struct {
+// Publishing is what a publisher does.
+type Publishing struct {
 	Count   int           // events
 	Rate    int           // events a second, 0 for as many as it can
 	Workers int           // publish at the same time, one event after the other each; default 16
 	Batch   int           // of so many events at once, default 1
 	Delay   time.Duration // the longest time that an event is held back
-	Fates   []fate        // of events whose number is a multiple of Every
+	Fates   []Fate        // of events whose number is a multiple of Every
+	Dedup   time.Duration // of the topic
+	Durable transport.Durability
+	Extra   int // bytes that each event has besides
 }
 
-// consuming is what a consumer does.
-type consuming struct {
+// Consuming is what a consumer does.
+type Consuming struct {
 	Lease       time.Duration
 	Concurrency int           // default 16
 	Work        time.Duration // a handler takes up to twice as long, but see Steady
@@ -49,33 +52,45 @@ type consuming struct {
 	Attempts    int           // with so many failed attempts an event becomes a dead letter; 0: there are no dead letters
 	Backoff     time.Duration // the longest wait for another attempt
 	Grace       time.Duration
+	Sink        string // where effects go, for programs that have one
 }
 
-func (c consuming) grace() time.Duration { return cmp.Or(c.Grace, 5*time.Second) }
+// GraceOrDefault is how long a drain may take.
+func (c Consuming) GraceOrDefault() time.Duration { return cmp.Or(c.Grace, 5*time.Second) }
 
-// A fate is what becomes of each Every-th event when it is handled.
-type fate struct {
+// A Fate is what becomes of each Every-th event when it is handled.
+type Fate struct {
 	Every int
-	Kind  string
+	Kind  Kind
 }
 
-// What may become of an event. An empty kind is handled well.
+// Every is the fate of each n-th event.
+func Every(n int, k Kind) Fate { return Fate{n, k} }
+
+// A Kind is what becomes of an event. An empty one is handled well.
+type Kind string
+
+// What may become of an event that is not handled well.
 const (
-	failsOnce   = "fails once"
-	failsAlways = "fails always"
-	panics      = "panics"
-	exits       = "exits"
+	FailsOnce   Kind = "fails once"
+	FailsAlways Kind = "fails always"
+	Panics      Kind = "panics"
+	Exits       Kind = "exits" // the process of the handler
 )
 
-// A job is what is published.
-type job struct {
-	N    int
-	Kind string `json:",omitempty"`
-	Due  int64  `json:",omitempty"` // in milliseconds since 1970
+// Dead says whether nobody can handle the event.
+func (k Kind) Dead() bool { return k != "" && k != FailsOnce }
+
+// A Job is what is published.
+type Job struct {
+	N     int
+	Kind  Kind   `json:",omitempty"`
+	Due   int64  `json:",omitempty"` // in milliseconds since 1970
+	Extra string `json:",omitempty"`
 }
 
-// kind is what becomes of the event with a number; the last fate counts.
-func (p publishing) kind(n int) (kind string) {
+// Kind is what becomes of the event with a number; the last fate counts.
+func (p Publishing) Kind(n int) (kind Kind) {
 	for _, f := range p.Fates {
 		if n%f.Every == 0 {
 			kind = f.Kind
@@ -84,16 +99,43 @@ func (p publishing) kind(n int) (kind string) {
 	return kind
 }
 
-// dead counts those of n events that nobody can handle.
-func (p publishing) dead(n int) (dead int) {
+// Dead counts those of n events that nobody can handle.
+func (p Publishing) Dead(n int) (dead int) {
 	for i := range n {
-		if kind := p.kind(i); kind != "" && kind != failsOnce {
+		if p.Kind(i).Dead() {
 			dead++
 		}
 	}
 	return dead
 }
 
-const group = "workers"
+// Group is the group that all consumers are of.
+const Group = "workers"
 
-var jobs = bus.NewTopic("jobs", codec.JSON[job](), bus.Retain(bus.Retention{MaxLen: -1}))
+// Jobs is the topic of all events.
+var Jobs = bus.NewTopic("jobs", codec.JSON[Job](), bus.Retain(bus.Retention{MaxLen: -1}))
+
+// Topic is [Jobs] as the publisher of p publishes to it.
+func (p Publishing) Topic() transport.Topic {
+	return transport.Topic{Name: Jobs.Name(), Retention: transport.Retention{MaxLen: -1}, Dedup: p.Dedup, Durable: p.Durable}
+}
+
+// Play is a child, with the spec of its environment, until it is done or gets a SIGTERM.
+func Play(role func(context.Context, Spec) error) error {
+	var s Spec
+	if err := json.Unmarshal([]byte(os.Getenv(SpecVar)), &s); err != nil {
+		return fmt.Errorf("child: %s: %w", SpecVar, err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return role(ctx, s)
+}
+
+// logger writes what a bus logs into a file beside the history.
+func (s Spec) logger() slog.Handler {
+	f, err := os.OpenFile(filepath.Join(s.Dir, s.Name+".txt"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	return slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn})
+}

@@ -1,0 +1,4 @@
+package chaos
+
+// clusterRows are with a Cluster.
+var clusterRows []row

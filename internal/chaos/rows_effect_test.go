@@ -1,0 +1,4 @@
+package chaos
+
+// effectRows are with idempotency.
+var effectRows []row

@@ -1,0 +1,4 @@
+package chaos
+
+// sentinelRows are with a Sentinel.
+var sentinelRows []row
