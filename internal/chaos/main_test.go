@@ -14,7 +14,7 @@ var roles = map[string]func(context.Context, child.Spec) error{"publisher": chil
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(childtest.Name); role != "" {
-		if err := child.Play(roles[role]); err != nil {
+		if err := child.Play(context.Background(), roles[role]); err != nil {
 			fmt.Fprintln(os.Stderr, "chaos:", role, err)
 			os.Exit(1)
 		}

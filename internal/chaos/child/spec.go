@@ -120,13 +120,13 @@ func (p Publishing) Topic() transport.Topic {
 	return transport.Topic{Name: Jobs.Name(), Retention: transport.Retention{MaxLen: -1}, Dedup: p.Dedup, Durable: p.Durable}
 }
 
-// Play is a child, with the spec of its environment, until it is done or gets a SIGTERM.
-func Play(role func(context.Context, Spec) error) error {
+// Play is a child, with the spec of its environment, until it is done, ctx ends or it gets a SIGTERM.
+func Play(ctx context.Context, role func(context.Context, Spec) error) error {
 	var s Spec
 	if err := json.Unmarshal([]byte(os.Getenv(SpecVar)), &s); err != nil {
 		return fmt.Errorf("child: %s: %w", SpecVar, err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
 	return role(ctx, s)
 }
