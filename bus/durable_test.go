@@ -41,6 +41,15 @@ func TestBadDurable(t *testing.T) {
 	}
 }
 
+func TestBadAbandonAfter(t *testing.T) {
+	for _, r := range []bus.Retention{{AbandonAfter: 59 * time.Second}, {AbandonAfter: -time.Hour}, {MaxLen: 5, Hard: true, AbandonAfter: time.Hour}} {
+		err := bus.NewTopic("orders", codec.JSON[string](), bus.Retain(r)).Publish(t.Context(), bus.New(memory.New()), "a")
+		require.ErrorContains(t, err, "AbandonAfter")
+	}
+	topic := bus.NewTopic("orders", codec.JSON[string](), bus.Retain(bus.Retention{AbandonAfter: time.Minute}))
+	require.NoError(t, topic.Publish(t.Context(), bus.New(memory.New()), "a"))
+}
+
 // On a topic that is both, what is stored on too few replicas is not repeated.
 func TestDedupDoesNotRepeatAShortage(t *testing.T) {
 	short := &transport.DurabilityError{Want: 1, Timeout: time.Second}

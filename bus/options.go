@@ -122,7 +122,25 @@ type Retention = transport.Retention
 
 // Retain says how much of a topic is kept; default the newest 1,000,000 events, and never less than what a group has not
 // handled yet.
-func Retain(r Retention) TopicOption { return topicOption(func(o *topicOptions) { o.retention = r }) }
+//
+// With AbandonAfter, at least a minute (hours or days are usual), a group that nobody has read for so long is not waited for any more:
+// what it then loses is logged, and told to it when a consumer comes back. It must be longer than all consumers of a group
+// may be away, as in a deployment. It goes with a soft bound only.
+func Retain(r Retention) TopicOption {
+	return topicOption(func(o *topicOptions) {
+		switch {
+		case r.AbandonAfter != 0 && r.AbandonAfter < minAbandonAfter:
+			o.err = errors.Join(o.err, fmt.Errorf("Retain(Retention{AbandonAfter: %v}): must be at least %v, or 0 to wait for every group: "+
+				"a group is without consumers for a while whenever they restart", r.AbandonAfter, minAbandonAfter))
+		case r.AbandonAfter != 0 && r.Hard:
+			o.err = errors.Join(o.err, errors.New("Retain(Retention{Hard: true, AbandonAfter: ...}): a hard bound waits for no group: leave one out"))
+		}
+		o.retention = r
+	})
+}
+
+// minAbandonAfter is more than a consumer that lives may seem idle: two leases, and several looks at the groups.
+const minAbandonAfter = time.Minute
 
 // Dedup makes the topic know the ids of what is published to it for a time, at least a second: an event whose id it knows is not
 // stored again, and Publish returns nil for it. An event has an id of its own unless [ID] gives one; so events that come from

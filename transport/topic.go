@@ -49,6 +49,12 @@ type Retention struct {
 	MaxLen int64         // messages kept; 0: DefaultMaxLen, or no limit if MaxAge is set; negative: no limit
 	MaxAge time.Duration // age of the oldest message kept; 0: no limit
 	Hard   bool
+
+	// AbandonAfter, if not 0, is for how long nobody must have read a group before a soft bound does not wait for it any more.
+	// What that removes the group does not get; a consumer that comes back is told through [Group.Warn] as a [*LossError], and from
+	// then on the bound waits for the group again. A group with a consumer is never given up, however slow it is. It happens some
+	// time later than asked, since it is looked at from time to time. With 0 it waits for ever.
+	AbandonAfter time.Duration
 }
 
 // Limits resolves the defaults: the messages kept and their age, each 0 for no limit.

@@ -16,8 +16,9 @@ type group struct {
 	topic *topic
 	name  string
 
-	low     atomic.Uint64 // the first position that is not acknowledged; the topic trims by it
-	waiting atomic.Int32  // how many consumers wait, to be read without the lock
+	low     atomic.Uint64             // the first position that is not acknowledged; the topic trims by it
+	left    atomic.Pointer[time.Time] // when the last consumer that gave signs of life went; nil while there is one
+	waiting atomic.Int32              // how many consumers wait, to be read without the lock
 
 	mu       sync.Mutex
 	cursor   uint64 // position of the next message to deliver
@@ -144,7 +145,7 @@ func (g *group) takeFresh(b *batch) (lost *transport.LossError) {
 func (g *group) skip(first uint64) *transport.LossError {
 	lost := &transport.LossError{
 		Topic: g.topic.name, Group: g.name,
-		What:  "messages were trimmed by the topic's hard retention before this group got them; it goes on with the oldest that is left",
+		What:  "messages were trimmed by the topic's retention before this group got them; it goes on with the oldest that is left",
 		Count: int64(first - g.cursor),
 		From:  strconv.FormatUint(g.cursor, 10),
 		To:    strconv.FormatUint(first-1, 10),
@@ -246,8 +247,23 @@ func (g *group) subscribe(t *Transport, conf transport.Group) *subscription {
 	s.batch.sub = s
 	s.alarm = alarm{timers: &g.topic.broker.timers, ring: s.expire}
 	g.subs[s] = struct{}{}
+	g.watchConsumers()
 	g.watchLetters()
 	return s
+}
+
+// watchConsumers notes since when the group has no consumer that gives signs of life. It is called with the lock held.
+func (g *group) watchConsumers() {
+	for s := range g.subs {
+		if s.alive() {
+			g.left.Store(nil)
+			return
+		}
+	}
+	if g.left.Load() == nil {
+		now := time.Now()
+		g.left.Store(&now)
+	}
 }
 
 // stop turns the alarms off for good.

@@ -13,7 +13,7 @@ func (t *topic) retain(now time.Time) {
 	t.trimmed = t.log.next
 	bound := t.bound(now)
 	if !t.keep.Hard {
-		bound = min(bound, t.acknowledged())
+		bound = min(bound, t.acknowledged(now))
 	}
 	if bound > t.log.first {
 		t.log.trim(bound)
@@ -33,14 +33,22 @@ func (t *topic) bound(now time.Time) uint64 {
 	return bound
 }
 
-// acknowledged is the position up to which every group has acknowledged everything.
-func (t *topic) acknowledged() uint64 {
-	if len(t.groups) == 0 {
+// acknowledged is the position up to which every group that is not given up has acknowledged everything.
+func (t *topic) acknowledged(now time.Time) uint64 {
+	low, some := t.log.next, false
+	for _, g := range t.groups {
+		if !t.abandoned(g, now) {
+			low, some = min(low, g.low.Load()), true
+		}
+	}
+	if !some {
 		return t.log.first
 	}
-	low := t.log.next
-	for _, g := range t.groups {
-		low = min(low, g.low.Load())
-	}
 	return low
+}
+
+// abandoned says whether a group has had no consumer for too long. During an outage none has one.
+func (t *topic) abandoned(g *group, now time.Time) bool {
+	since := g.left.Load()
+	return t.keep.AbandonAfter > 0 && since != nil && now.Sub(*since) >= t.keep.AbandonAfter && !t.broker.away.Load()
 }

@@ -110,6 +110,7 @@ func (s *subscription) mute(how func()) (holds bool) {
 	}
 	how()
 	s.muted++
+	g.watchConsumers()
 	g.leaveIdle(s)
 	s.rouse()
 	s.alarm.set(time.Now().Add(s.conf.LeaseOrDefault()))
@@ -126,6 +127,7 @@ func (s *subscription) unmute() {
 	}
 	if s.muted--; s.muted == 0 {
 		s.alarm.clear()
+		s.group.watchConsumers()
 		s.rouse()
 		s.group.watchLetters()
 	}

@@ -157,6 +157,7 @@ func (s *subscription) close() error {
 	}
 	if s.transport.broker.away.Load() { // the broker cannot be told: its leases run out, as after a crash
 		s.crashed = true
+		g.watchConsumers()
 		s.rouse()
 		return errAway
 	}
@@ -165,6 +166,7 @@ func (s *subscription) close() error {
 	s.rouse()
 	s.alarm.turnOff()
 	delete(g.subs, s)
+	g.watchConsumers()
 	for _, l := range s.leases.held() {
 		g.giveBack(l.item)
 	}

@@ -15,12 +15,13 @@ type keys struct {
 	due     string // sorted set: delayed publishes, member by due time in milliseconds
 	dueBody string // hash: member to the packed fields of its entry
 	outbox  string // stream: staged messages on their way to a topic in another slot
+	quiet   string // string: which groups nobody reads, see scripts/tend.lua
 	tag     string // "{stream}:", the beginning of every key but the stream's
 }
 
 func topicKeys(prefix, topic string) keys {
 	tag := "{" + prefix + topic + "}:"
-	return keys{stream: prefix + topic, due: tag + "due", dueBody: tag + "due:body", outbox: tag + "outbox", tag: tag}
+	return keys{stream: prefix + topic, due: tag + "due", dueBody: tag + "due:body", outbox: tag + "outbox", quiet: tag + "quiet", tag: tag}
 }
 
 // known is the key that says that the topic knows the id of a message, see scripts/publish.lua. No group's name is empty, so no

@@ -44,3 +44,14 @@ func abandoned(stream, topic, group string, lag int64, quiet time.Duration) erro
 		"start a consumer of it, or, if it is not needed any more, remove it with XGROUP DESTROY %s %s",
 		topic, printable(group, 200), quiet.Round(time.Minute), behind, stream, printable(group, 200))
 }
+
+// passed says that trimming has passed a group that was given up, as scripts/tend.lua found it.
+func passed(topic string, p []any) error {
+	lost := ", and entries that it has not handled are removed"
+	if n := number(at(p, 2)); n > 0 {
+		lost = fmt.Sprintf(", and the first %d entries that it has not handled are removed", n)
+	}
+	quiet := time.Duration(number(at(p, 1))) * time.Millisecond
+	return fmt.Errorf("redisstream: retention of %s: the group %s has not read for %v and does not hold back retention any more (AbandonAfter)%s: "+
+		"start a consumer of it to keep the rest, or remove it with XGROUP DESTROY", topic, printable(text(at(p, 0)), 200), quiet.Round(time.Second), lost)
+}

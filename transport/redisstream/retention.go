@@ -125,8 +125,8 @@ func (j *tendJob) script() ([]string, []any) {
 	if !j.topic.Retention.Hard { // hard bounds are kept by publishing
 		keep, age = j.topic.Retention.Limits()
 	}
-	keys := []string{j.keys.stream}
-	args := []any{keep, age.Milliseconds(), tendMost, j.sight.stream.String(), j.sight.added}
+	keys := []string{j.keys.stream, j.keys.quiet}
+	args := []any{keep, age.Milliseconds(), tendMost, j.sight.stream.String(), j.sight.added, j.topic.Retention.AbandonAfter.Milliseconds()}
 	for _, s := range j.subs {
 		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name, j.sight.groups[s.group.Name].String())
 	}
@@ -139,6 +139,7 @@ func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
 	for i, s := range j.subs {
 		g := list(at(list(at(answer, 1)), i))
 		s.gap(g)
+		s.gap(g[min(7, len(g)):])
 		s.wentBack(g)
 		if where := text(at(g, 1)); where != "" {
 			stands[s.group.Name] = positionOf(where)
@@ -148,6 +149,9 @@ func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
 		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands)
 	}
 	t.pinned(&j, list(at(answer, 5)), time.Now())
+	for _, p := range list(at(answer, 6)) {
+		t.warn(passed(j.topic.Name, list(p)))
+	}
 	if !time.Now().Before(j.reapAt) {
 		j.reapAt = time.Now().Add(jittered(t.tending.reaps))
 		t.reap(ctx, j.subs)
@@ -172,10 +176,10 @@ func (t *Transport) tendFailed(j tendJob, err error) {
 	}
 }
 
-// gap reports what was trimmed before the group read it, as the scripts gaps and tend return it.
+// gap reports what was trimmed before the group read it, as the scripts gaps and tend return it: how many is -1 where that is not known.
 func (s *subscription) gap(g []any) {
-	if n := number(at(g, 0)); n > 0 {
-		s.warn(s.loss("entries were trimmed from the stream before the group read them", int(n), text(at(g, 1)), text(at(g, 2))))
+	if n := number(at(g, 0)); n != 0 {
+		s.warn(s.loss("entries were trimmed from the stream before the group read them", int(max(n, 0)), text(at(g, 1)), text(at(g, 2))))
 	}
 }
 

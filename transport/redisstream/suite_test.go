@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,9 @@ func contractBroker(t testing.TB, server *redistest.Server) transporttest.Broker
 		Open: func() transport.Transport {
 			client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
 			t.Cleanup(func() { client.Close() })
-			return New(client, Options{})
+			tr := New(client, Options{})
+			tr.tends.first, tr.tends.tick, tr.tends.idle = time.Second, time.Second, time.Second // several looks within Patience
+			return tr
 		},
 		Crash: func(s transport.Subscription) { s.(*subscription).crash() },
 		Stall: func(s transport.Subscription) func() { return s.(*subscription).stall() },

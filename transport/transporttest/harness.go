@@ -126,7 +126,7 @@ func clauses() (all []clause) {
 	for _, part := range [][]clause{
 		publishClauses, dedupClauses, durableClauses, delayClauses, messageClauses, subscribeClauses, receiveClauses, leaseClauses, settleClauses,
 		stageClauses, lostClauses, closeClauses, letterClauses, replayClauses, boundClauses, archiveClauses, actClauses,
-		lagClauses, pulseClauses, retentionClauses, malformedClauses, outageClauses, manyClauses,
+		lagClauses, pulseClauses, retentionClauses, abandonClauses, malformedClauses, outageClauses, manyClauses,
 	} {
 		all = append(all, part...)
 	}
