@@ -102,6 +102,9 @@ func (s *subscription) explain(w *strings.Builder) {
 		row("mistake", "%v", s.err)
 	}
 	row("topic", "%s, %s", s.topic.Name, retention(s.topic.Retention))
+	if promises := published(s.topic); promises != "" {
+		row("published", "%s", promises)
+	}
 	row("group", "%s, begins at %s, lease %v", s.group, begin(s.opts.start), transport.Group{Lease: s.opts.lease}.LeaseOrDefault())
 	row("codec", "%s", cmp.Or(s.contentType, "none"))
 	layers, route := s.layers()
@@ -156,7 +159,23 @@ func retention(r transport.Retention) string {
 		kind = "kept, handled or not"
 	}
 	maxLen, maxAge := r.Limits()
-	return kind + ": " + bound(maxLen, maxAge, "events")
+	text := kind + ": " + bound(maxLen, maxAge, "events")
+	if r.AbandonAfter > 0 && !r.Hard {
+		text += fmt.Sprintf("; a group that nobody reads for %v is not waited for", r.AbandonAfter)
+	}
+	return text
+}
+
+// published is what Dedup and Durable promise, "" without them.
+func published(t transport.Topic) string {
+	var promises []string
+	if t.Dedup > 0 {
+		promises = append(promises, fmt.Sprintf("each id once within %v", t.Dedup))
+	}
+	if d := t.Durable; d.Replicas > 0 {
+		promises = append(promises, fmt.Sprintf("on %d replicas, waiting %v for them", d.Replicas, d.TimeoutOrDefault()))
+	}
+	return strings.Join(promises, ", ")
 }
 
 func letters(b transport.LetterBound) string {
