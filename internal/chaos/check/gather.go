@@ -117,6 +117,9 @@ func (c *checker) handling(e *event, p int32, r *history.Record, now int32) {
 		return
 	}
 	n := c.runOf(e, p, r)
+	if n == nil && r.What == history.Ended {
+		return
+	}
 	if n == nil { // its beginning is not on record: it began here at the latest
 		n = c.begin(e, p, r, now)
 	}
@@ -171,7 +174,7 @@ func (n *run) lacks(what history.What) bool {
 	case history.Settled, history.Refused:
 		return n.settled == 0
 	}
-	return n.gone == 0
+	return n.gone == 0 && n.end == 0 // a context that ends after the handler is not on record
 }
 
 func (c *checker) runsOf(e *event) func(func(*run) bool) {

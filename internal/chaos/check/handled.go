@@ -1,6 +1,9 @@
 package check
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // handled looks at the runs of one event: I3, I4, I5.
 func (c *checker) handled(e *event) {
@@ -81,31 +84,31 @@ func (c *checker) over(n *run) int32 {
 	return never
 }
 
-// repeats counts the successes beyond the first, and finds those that nothing explains. spare is how many more entries of the
-// event there may be.
+// repeats counts the successes beyond the first, and finds those that nothing explains: each success can come again once, for
+// one fault. spare is how many more entries of the event there may be.
 func (c *checker) repeats(e *event, spare int32) {
-	var before *run
+	var before []*run // that have not come again
 	for n := range c.runsOf(e) {
 		if !n.ok {
 			continue
 		}
-		if before == nil {
-			before = n
-			continue
+		if len(before) > 0 {
+			c.report.Duplicates++
+			i := slices.IndexFunc(before, func(b *run) bool { return c.again(b, n) })
+			switch {
+			case c.p.NoRepeats:
+				c.repeated(e, before[len(before)-1], n)
+			case i >= 0:
+				before = slices.Delete(before, i, i+1)
+				c.report.Allowed++
+			case spare > 0:
+				spare--
+				c.report.Allowed++
+			case !n.named:
+				c.repeated(e, before[len(before)-1], n)
+			}
 		}
-		c.report.Duplicates++
-		switch {
-		case c.p.NoRepeats:
-			c.repeated(e, before, n)
-		case c.again(before, n):
-			c.report.Allowed++
-		case spare > 0:
-			spare--
-			c.report.Allowed++
-		case !n.named:
-			c.repeated(e, before, n)
-		}
-		before = n
+		before = append(before, n)
 	}
 }
 

@@ -33,7 +33,7 @@ func drawLegal(t *rapid.T) *legal {
 	l := &legal{t: t, now: 1, promise: check.Promises{Lease: lease, MaxDead: -1, MayLose: true, MayRewind: true},
 		end: check.End{Stored: map[string]int{}, Letters: map[string]int{}}}
 	ways := []func(string){l.plain, l.retried, l.killed, l.paused, l.pausedBefore, l.answerLost, l.dead, l.unknown, l.unknownTwice,
-		l.notPublished, l.publisherKilled, l.drained, l.gone, l.forgotten}
+		l.copyKilled, l.copyDrained, l.notPublished, l.publisherKilled, l.drained, l.gone, l.forgotten}
 	fates := rapid.SliceOfN(rapid.IntRange(-len(ways), len(ways)-1), 3, 40).Draw(t, "fates")
 	for i, fate := range append([]int{0, 0, 0}, fates...) {
 		ways[max(fate, 0)](fmt.Sprint("event-", i))
@@ -167,10 +167,7 @@ func (l *legal) unknown(id string) {
 }
 
 func (l *legal) unknownTwice(id string) {
-	l.log(0, "publisher", history.Publishing, id, "")
-	l.log(ms, "publisher", history.Unknown, id, "")
-	l.publish(id)
-	l.end.Stored[id] = 2
+	l.publishTwice(id)
 	if rapid.Bool().Draw(l.t, "one after the other") {
 		l.handle(id, "one")
 		l.handle(id, "consumer")
@@ -180,6 +177,37 @@ func (l *legal) unknownTwice(id string) {
 	l.handle(id, "consumer")
 	l.log(ms, "one", history.Finished, id, "")
 	l.log(ms, "one", history.Settled, id, "done")
+}
+
+func (l *legal) publishTwice(id string) {
+	l.log(0, "publisher", history.Publishing, id, "")
+	l.log(ms, "publisher", history.Unknown, id, "")
+	l.publish(id)
+	l.end.Stored[id] = 2
+}
+
+// copyKilled: of the two entries of an event one comes again, after the other.
+func (l *legal) copyKilled(id string) {
+	l.publishTwice(id)
+	l.log(ms, "killed-"+id, history.Started, id, "")
+	l.log(ms, "killed-"+id, history.Finished, id, "")
+	l.log(ms, "killed-"+id, history.Killed, "", "")
+	l.handle(id, "consumer")
+	l.now += lease
+	l.handle(id, "consumer")
+}
+
+// copyDrained: a drain gives back the one of two entries that is not handled yet.
+func (l *legal) copyDrained(id string) {
+	p := "drained-" + id
+	l.publishTwice(id)
+	l.log(ms, p, history.Started, id, "")
+	l.log(ms, p, history.Started, id, "")
+	l.log(ms, p, history.Finished, id, "")
+	l.log(ms, p, history.Settled, id, "done")
+	l.log(ms, p, history.Ended, id, "bus: draining: the grace is over")
+	l.handle(id, "consumer")
+	l.log(ms, p, history.Finished, id, "")
 }
 
 func (l *legal) notPublished(id string) {
