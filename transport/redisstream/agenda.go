@@ -166,6 +166,8 @@ type agendas struct {
 	outs    agenda[keys]          // outbox.go: staged messages on their way to another slot; on a Cluster only
 	tending tending
 	unmoved map[move]bool // refused by the server, and reported; the mover's own
+
+	unrelayed map[keys]bool // likewise, by outbox; the relay's own
 }
 
 func (t *Transport) initAgendas() {

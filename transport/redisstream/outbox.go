@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -66,6 +67,7 @@ func (k keys) mark(id string) string { return k.outbox + ":once:" + id }
 func (t *Transport) relay(ctx context.Context, from []keys) {
 	for _, k := range from {
 		found, err := t.relayOutbox(ctx, k)
+		t.relayFailed(k, err)
 		switch {
 		case err != nil:
 		case found:
@@ -76,8 +78,23 @@ func (t *Transport) relay(ctx context.Context, from []keys) {
 	}
 }
 
-// relayOutbox goes through one outbox. What cannot be stored stays, and is passed over.
+// relayFailed reports that an outbox cannot be emptied, once until it can. Only the relay calls it.
+func (t *Transport) relayFailed(k keys, err error) {
+	switch {
+	case err == nil:
+		delete(t.unrelayed, k)
+	case isAnswer(err) && !t.unrelayed[k]:
+		if t.unrelayed == nil {
+			t.unrelayed = map[keys]bool{}
+		}
+		t.unrelayed[k] = true
+		t.warn(t.clarify("relay what is staged in "+k.outbox, k.outbox, err))
+	}
+}
+
+// relayOutbox goes through one outbox. What cannot be stored stays, and is passed over; err says why for the first of it.
 func (t *Transport) relayOutbox(ctx context.Context, k keys) (found bool, err error) {
+	var refused error
 	start := "-"
 	for ctx.Err() == nil {
 		read := time.Now()
@@ -86,29 +103,35 @@ func (t *Transport) relayOutbox(ctx context.Context, k keys) (found bool, err er
 			return found, err
 		}
 		found = true
+		// What may not be removed would be stored again when its mark is gone.
+		if err := t.cmd.XDel(ctx, k.outbox, "0-0").Err(); err != nil {
+			return true, err
+		}
 		var ids, marks []string
 		for _, e := range page {
 			if time.Since(read) > relayWithin {
 				break
 			}
-			if mark, ok := t.relayEntry(ctx, e); ok {
+			mark, err := t.relayEntry(ctx, e)
+			refused = cmp.Or(refused, err)
+			if mark != "" {
 				ids, marks = append(ids, e.ID), append(marks, mark)
 			}
 		}
 		t.relayed(ctx, k, ids, marks)
 		if len(page) < scriptBatch {
-			return found, nil
+			return found, refused
 		}
 		start = "(" + page[len(page)-1].ID
 	}
 	return found, ctx.Err()
 }
 
-// relayEntry stores a staged message in its topic.
-func (t *Transport) relayEntry(ctx context.Context, e redis.XMessage) (mark string, ok bool) {
+// relayEntry stores a staged message in its topic. It returns the mark that says so, "" if it is not stored.
+func (t *Transport) relayEntry(ctx context.Context, e redis.XMessage) (mark string, err error) {
 	topic, id := text(e.Values[fieldTopic]), text(e.Values[fieldOnce])
 	if transport.CheckName("topic", topic) != nil || id == "" {
-		return "", false
+		return "", nil
 	}
 	k := t.keys(topic)
 	mark = k.mark(id)
@@ -128,12 +151,26 @@ func (t *Transport) relayEntry(ctx context.Context, e redis.XMessage) (mark stri
 		}
 	}
 	if _, err := scriptRelay.run(ctx, t.cmd, keys, args...); err != nil {
-		return "", false // comes again with the next look
+		return "", t.relayDenied(topic, k, err) // comes again with the next look
 	}
 	if due >= 0 {
 		t.delayed(k, time.UnixMilli(due))
 	}
-	return mark, true
+	return mark, nil
+}
+
+// relayDenied is err or, if the user may not relay to the topic, what says so: the outbox is another's.
+func (t *Transport) relayDenied(topic string, k keys, err error) error {
+	if !isDenied(err) {
+		return err
+	}
+	rules := t.probed(k.stream, func(k keys) []probe {
+		return append(append(publishProbes(k), dedupProbes(k)...), probe{"+type", []any{"type", k.due}, "own"})
+	})
+	if len(rules) == 0 {
+		return err
+	}
+	return &failure{"redisstream: relay what is staged for " + topic + ": " + missingRules(rules), []error{err}}
 }
 
 // relayed takes what has arrived out of the outbox, and has its marks end soon.
@@ -143,7 +180,7 @@ func (t *Transport) relayed(ctx context.Context, k keys, ids, marks []string) {
 	}
 	pipe := t.cmd.Pipeline()
 	for _, m := range marks {
-		pipe.PExpire(ctx, m, markShort)
+		pipe.SetXX(ctx, m, "1", markShort) // PEXPIRE would be one more right
 	}
 	_, _ = pipe.Exec(ctx) // else they end in a day
 }

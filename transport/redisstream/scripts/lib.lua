@@ -72,6 +72,16 @@ local function wrongtype(key, want)
   end
 end
 
+-- refused is the error reply of the first of calls that is refused, else nil. A script that writes and then removes asks this
+-- before its first write, for forms of what removes that do nothing: for a user who may not remove it would write again each
+-- time. They count as writes, and a full server refuses only the first write of a script: so the first is a ZADD, which it refuses.
+local function refused(calls)
+  for _, call in ipairs(calls) do
+    local reply = redis.pcall(unpack(call))
+    if type(reply) == 'table' and reply.err then return reply end
+  end
+end
+
 -- run names this run of the server; "?" if the user may not ask, which INFO is no reason to refuse. Every run is another then.
 local ask = redis.pcall
 local function run()

@@ -21,6 +21,10 @@ local function unpacked(packed)
   return entry
 end
 
+if #due > 0 then
+  local no = refused({{'ZADD', KEYS[1], 'XX', 0, ''}, {'ZREM', KEYS[1], ''}, {'HDEL', KEYS[2], ''}})
+  if no then return no end
+end
 for _, member in ipairs(due) do
   local packed = redis.call('HGET', KEYS[2], member)
   local entry = packed and unpacked(packed)

@@ -8,6 +8,8 @@ local dead, put, replaces, died = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local wrong = wrongtype(put, 'zset')
 if wrong then return wrong end
 if replaces ~= '' and not redis.call('XRANGE', dead, replaces, replaces)[1] then return false end
+local no = refused({{'ZADD', put, 'XX', 0, ''}, {'XDEL', dead, '0-0'}, {'ZREM', put, ''}})
+if no then return no end
 
 local entry = {}
 for i = 3, #ARGV do entry[i - 2] = ARGV[i] end

@@ -20,6 +20,17 @@ for i = 5 + options, #ARGV do
   call[#call + 1] = ARGV[i]
   entry[#entry + 1] = ARGV[i]
 end
-if ARGV[2] == '-1' then redis.call(unpack(call)) else due_put(KEYS[2], KEYS[3], ARGV[3], ARGV[2], entry) end
+-- The mark first: without the right to it the message would be stored again each time.
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+local ok, made
+if ARGV[2] == '-1' then
+  made = redis.pcall(unpack(call))
+  ok = not (type(made) == 'table' and made.err)
+else
+  ok, made = pcall(due_put, KEYS[2], KEYS[3], ARGV[3], ARGV[2], entry)
+end
+if not ok then
+  redis.call('SET', KEYS[1], '', 'PXAT', 1) -- it is over; DEL would be one more right
+  return type(made) == 'table' and made or redis.error_reply(tostring(made))
+end
 return 1

@@ -5,6 +5,8 @@
 -- returns how many there were
 local wrong = wrongtype(KEYS[2], 'stream') or wrongtype(KEYS[3], 'zset')
 if wrong then return wrong end
+local no = refused({{'ZADD', KEYS[3], 'XX', 0, ''}, {'XDEL', KEYS[1], '0-0'}, {'ZREM', KEYS[3], ''}})
+if no then return no end
 local replayed = 0
 for _, id in ipairs(ARGV) do
   local found = redis.call('XRANGE', KEYS[1], id, id)[1]

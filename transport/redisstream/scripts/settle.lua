@@ -91,6 +91,10 @@ local t = redis.call('TIME')
 local from = t[1] * 1000 + math.ceil(t[2] / 1000)
 -- What fails all the same (a stream whose ids are used up) undoes what came before it.
 local undo = {}
+local function back(why)
+  for _, call in ipairs(undo) do redis.call(unpack(call)) end
+  return type(why) == 'table' and why or redis.error_reply(tostring(why))
+end
 for _, w in ipairs(writes) do
   local ok, made
   if w.call then
@@ -104,12 +108,11 @@ for _, w in ipairs(writes) do
       undo[#undo + 1] = {'HDEL', w.hash, w.member}
     end
   end
-  if not ok then
-    for _, call in ipairs(undo) do redis.call(unpack(call)) end
-    return type(made) == 'table' and made or redis.error_reply(tostring(made))
-  end
+  if not ok then return back(made) end
 end
-if fence == '0' then redis.call('SET', KEYS[#KEYS], '1', 'PX', 86400000) end
-redis.call('XACK', source, group, id)
+-- The rights to these may have been taken away.
+local settled = redis.pcall('XACK', source, group, id)
+if type(settled) == 'number' and fence == '0' then settled = redis.pcall('SET', KEYS[#KEYS], '1', 'PX', 86400000) end
+if type(settled) == 'table' and settled.err then return back(settled) end
 if delete == '1' then redis.call('XDEL', source, id) end
 return 1
