@@ -36,14 +36,9 @@ func (c *committer) durableLane(node *redis.Client, d transport.Durability) *lan
 
 // durableOptions give the answers of a pipeline the time of the WAIT besides.
 func durableOptions(o *redis.Options, wait time.Duration) *redis.Options {
-	c := cloneOptions(o)
-	c.ReadTimeout = again(o.ReadTimeout)
+	c := laneOptions(o, maxFlying)
 	if c.ReadTimeout > 0 {
 		c.ReadTimeout += wait
-	}
-	c.PoolSize, c.MaxIdleConns = 10, maxFlying
-	if o.TLSConfig != nil && (c.ConnMaxIdleTime <= 0 || c.ConnMaxIdleTime > tlsIdle) {
-		c.ConnMaxIdleTime = tlsIdle
 	}
 	return c
 }

@@ -26,16 +26,21 @@ type solo struct {
 // on the way, has closed one, and a publish sent on it has an unknown outcome. A variable for tests.
 var tlsIdle = 30 * time.Second
 
-func newSolo(o *redis.Options) *solo {
-	s := &solo{}
+// laneOptions are those of a client that publishes on so many connections at a time. The pool is larger because go-redis gives up for
+// a second after as many failed dials as the pool is large.
+func laneOptions(o *redis.Options, conns int) *redis.Options {
 	c := cloneOptions(o)
 	c.ReadTimeout = again(o.ReadTimeout)
-	// One connection is in use at a time. The pool is larger because go-redis gives up for a second after as many failed
-	// dials as the pool is large.
-	c.PoolSize, c.MaxIdleConns = 10, 1
+	c.PoolSize, c.MaxIdleConns = 10, conns
 	if o.TLSConfig != nil && (c.ConnMaxIdleTime <= 0 || c.ConnMaxIdleTime > tlsIdle) {
 		c.ConnMaxIdleTime = tlsIdle
 	}
+	return c
+}
+
+func newSolo(o *redis.Options) *solo {
+	s := &solo{}
+	c := laneOptions(o, 1)
 	dial := o.Dialer
 	c.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
