@@ -11,11 +11,12 @@ import (
 // A scan is how far looking through the pending lists of dead consumers has come.
 type scan struct {
 	cursor map[source]string
-	first  source // which stream is served first; they take turns
+	left   map[source]bool // suspects were left behind since it began
+	first  source          // which stream is served first; they take turns
 }
 
 func (r *reader) init(lease time.Duration) {
-	r.scan = scan{cursor: map[source]string{fromTopic: "0-0", fromRetry: "0-0"}, first: fromTopic}
+	r.scan = scan{cursor: map[source]string{fromTopic: "0-0", fromRetry: "0-0"}, left: map[source]bool{}, first: fromTopic}
 	r.claimAt = time.Now().Add(lease)
 }
 
@@ -31,31 +32,60 @@ const alwaysClaims = 8 * time.Second
 // claims says whether there may be anything to take over.
 func (s *subscription) claims() bool { return s.lease < alwaysClaims || s.others.Load() }
 
-// claim takes over what has not been renewed for a lease, as much as there is room for (XAUTOCLAIM).
+// claim takes over what has not been renewed for a lease, as much as there is room for, but no suspect while this process holds
+// one.
 func (s *subscription) claim(ctx context.Context, limit int) error {
 	r := &s.reader
-	r.claimAt = time.Now().Add(jittered(claimTick(s.lease)))
+	r.claimAt, r.suspectsAt = time.Now().Add(jittered(claimTick(s.lease))), time.Time{}
+	alone := s.t.quarantine.take()
 	order := []source{r.scan.first, fromTopic + fromRetry - r.scan.first}
-	var reply any
-	err := s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
+	reply, err := s.askForClaims(ctx, limit, order, alone)
+	parts := list(reply)
+	for i, src := range order[:min(len(parts), len(order))] {
+		s.claimed(src, list(parts[i]))
+	}
+	if suspect := list(at(parts, 2)); len(suspect) > 0 {
+		s.held.isolate(entryKey(order[number(suspect[0])-1], text(at(suspect, 1))))
+	} else if alone {
+		s.t.quarantine.free()
+	}
+	if err == nil {
+		r.scan.first = order[1]
+	}
+	return err
+}
+
+func (s *subscription) askForClaims(ctx context.Context, limit int, order []source, alone bool) (reply any, err error) {
+	allowed, retry := 0, 1
+	if alone {
+		allowed = 1
+	}
+	if order[1] == fromRetry {
+		retry = 2
+	}
+	cursor := s.reader.scan.cursor
+	err = s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
 		reply, err = scriptClaim.run(ctx, c, []string{s.keys.of(order[0]), s.keys.of(order[1])}, s.group.Name, s.consumer,
-			max(s.lease.Milliseconds(), 1), min(limit, scriptBatch), r.scan.cursor[order[0]], r.scan.cursor[order[1]])
+			max(s.lease.Milliseconds(), 1), min(limit, scriptBatch), allowed, retry, cursor[order[0]], cursor[order[1]])
 		return err
 	})
-	if err != nil {
-		return err
+	return reply, err
+}
+
+// claimed takes what claim.lua returns for one stream.
+func (s *subscription) claimed(src source, part []any) {
+	r, tick := &s.reader, claimTick(s.lease)
+	begins := r.scan.cursor[src] == "0-0"
+	r.scan.cursor[src] = text(at(part, 0))
+	r.scan.left[src] = number(at(part, 3)) > 0 || r.scan.left[src] && !begins
+	s.take(scriptEntries(src, at(part, 1)))
+	s.lostByTrimming(list(at(part, 2)))
+	if r.scan.cursor[src] != "0-0" { // long lists are looked through in a tick, not in many
+		r.claimAt = time.Now().Add(tick / 16)
 	}
-	r.scan.first = order[1]
-	for i, src := range order {
-		part := list(at(list(reply), i))
-		r.scan.cursor[src] = text(at(part, 0))
-		s.take(scriptEntries(src, at(part, 1)))
-		s.lostByTrimming(list(at(part, 2)))
-		if r.scan.cursor[src] != "0-0" { // long lists are looked through in a tick, not in many
-			r.claimAt = time.Now().Add(claimTick(s.lease) / 16)
-		}
+	if r.scan.left[src] {
+		r.suspectsAt = time.Now().Add(suspectTick(s.lease))
 	}
-	return nil
 }
 
 // scriptBatch bounds what one script does, because the server does nothing else meanwhile.
@@ -135,6 +165,7 @@ func (s *subscription) takeAdopted(src source, reply any) {
 		}
 	}
 	s.take(live)
+	s.held.isolateOne(live)
 	s.lostByTrimming(deleted)
 }
 

@@ -26,6 +26,7 @@ type held struct {
 	handed   bool      // Receive has returned it; until then it waits in the reader
 	unsure   bool      // a settlement had no answer and may have happened
 	gone     bool      // its entry was deleted from the stream; nobody else can get it
+	suspect  bool      // it has the quarantine
 }
 
 // entry is where h is.
@@ -39,6 +40,8 @@ type heldSet struct {
 	serial  uint64
 	keeping bool            // the keeper of leases runs
 	still   <-chan struct{} // for tests: the keeper waits until it is closed
+
+	quarantine *quarantine // of the transport
 }
 
 func (hs *heldSet) init() { hs.byKey = map[string]*held{} }
@@ -180,7 +183,7 @@ func (hs *heldSet) end(h *held) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.holds(h) {
-		delete(hs.byKey, h.key)
+		hs.remove(h)
 	}
 }
 
@@ -190,7 +193,7 @@ func (hs *heldSet) endAll(es []*ending) {
 	defer hs.mu.Unlock()
 	for _, e := range es {
 		if e.ended && e.held != nil && hs.holds(e.held) {
-			delete(hs.byKey, e.held.key)
+			hs.remove(e.held)
 		}
 	}
 }
@@ -228,7 +231,7 @@ func (hs *heldSet) drop(lost []*transport.Delivery, h *held) []*transport.Delive
 	if h == nil || !hs.holds(h) {
 		return lost
 	}
-	delete(hs.byKey, h.key)
+	hs.remove(h)
 	hs.lost.add(strings.Clone(h.Receipt)) // or each would keep its event, of which it is a part
 	if h.handed {
 		lost = append(lost, &h.Delivery)

@@ -125,7 +125,7 @@ func (s *subscription) renewed(batch []claimOn, began time.Time, lost, gone map[
 		case !s.held.holds(h) || h.count != c.count:
 		case lost[i] && h.settling > 0:
 		case lost[i] && h.unsure: // the settlement that had no answer has happened
-			delete(s.held.byKey, h.key)
+			s.held.remove(h)
 		case lost[i]:
 			losing = append(losing, h)
 		case gone[i]:

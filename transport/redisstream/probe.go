@@ -66,7 +66,6 @@ func consumeProbes(k groupKeys) []probe {
 		probe{"+xreadgroup", []any{"xreadgroup", "group", noGroup, noConsumer, "count", 1, "streams", k.stream, k.retry, "0-0", "0-0"}, "stream"},
 		probe{"+xack", []any{"xack", k.stream, noGroup, "0-0"}, "stream"},
 		probe{"+xclaim", []any{"xclaim", k.stream, noGroup, noConsumer, 0, "0-0"}, "stream"},
-		probe{"+xautoclaim", []any{"xautoclaim", k.stream, noGroup, noConsumer, 3600000, "0-0", "count", 1}, "stream"},
 		probe{"+xpending", []any{"xpending", k.stream, noGroup}, "stream"},
 		probe{"+xrange", []any{"xrange", k.stream, "0-1", "0-1", "count", 1}, "stream"},
 		probe{"+xlen", []any{"xlen", k.stream}, "stream"},

@@ -18,18 +18,19 @@ import (
 
 // A reader is what the read loop knows. The Receive that runs owns it.
 type reader struct {
-	buffer  []*held       // leased and not yet returned: COUNT is by stream, so a read can bring more than was asked for
-	rejoin  bool          // the group is gone
-	joined  time.Time     // when the group was last made again
-	adoptAt []time.Time   // when to look for what a lost answer brought
-	claimAt time.Time     // when to look for what dead consumers hold
-	scan    scan          // claim.go
-	reply   readReply     // what the read under way brought
-	scratch fields        // used again for each entry
-	gapped  bool          // there was no read since lookForGaps
-	empty   int           // reads in a row that brought nothing
-	waits   time.Duration // how long the call under way may wait for an answer without anything being wrong
-	trouble time.Time     // since when nothing is heard from the server; zero if all is well
+	buffer     []*held       // leased and not yet returned: COUNT is by stream, so a read can bring more than was asked for
+	rejoin     bool          // the group is gone
+	joined     time.Time     // when the group was last made again
+	adoptAt    []time.Time   // when to look for what a lost answer brought
+	claimAt    time.Time     // when to look for what dead consumers hold
+	suspectsAt time.Time     // when to look for the suspects among it that were left behind; zero if there are none
+	scan       scan          // claim.go
+	reply      readReply     // what the read under way brought
+	scratch    fields        // used again for each entry
+	gapped     bool          // there was no read since lookForGaps
+	empty      int           // reads in a row that brought nothing
+	waits      time.Duration // how long the call under way may wait for an answer without anything being wrong
+	trouble    time.Time     // since when nothing is heard from the server; zero if all is well
 }
 
 // idleBlock is how long a read of a subscription lasts that has had nothing to do for a while. It is what an idle subscription
@@ -100,7 +101,7 @@ func (s *subscription) step(ctx context.Context, limit int) error {
 		return s.rejoin(ctx)
 	case len(r.adoptAt) > 0 && !now.Before(r.adoptAt[0]):
 		return s.judge(s.adopt(ctx))
-	case s.claims() && !now.Before(r.claimAt):
+	case s.claims() && (!now.Before(r.claimAt) || s.suspectsDue(now)):
 		return s.judge(s.claim(ctx, limit))
 	case s.topic.Retention.Hard && !r.gapped:
 		return s.judge(s.lookForGaps(ctx))
@@ -145,6 +146,9 @@ func (s *subscription) blockTime(now time.Time) time.Duration {
 	}
 	if s.claims() {
 		d = min(d, r.claimAt.Sub(now))
+		if !r.suspectsAt.IsZero() {
+			d = min(d, r.suspectsAt.Sub(now))
+		}
 	}
 	if len(r.adoptAt) > 0 {
 		d = min(d, r.adoptAt[0].Sub(now))
@@ -198,7 +202,7 @@ func (s *subscription) answered(began time.Time) {
 		since = r.trouble
 	}
 	if now.Sub(since) > s.lease/3 {
-		r.claimAt = later(r.claimAt, now.Add(s.lease))
+		r.claimAt, r.suspectsAt = later(r.claimAt, now.Add(s.lease)), time.Time{}
 	}
 	r.trouble = time.Time{}
 }

@@ -129,6 +129,7 @@ func (t *Transport) newSubscription(topic transport.Topic, g transport.Group) *s
 	s.lived, s.die = context.WithCancel(t.ctx)
 	s.ctx, s.stop = context.WithCancel(s.lived)
 	s.held.init()
+	s.held.quarantine = &t.quarantine
 	s.reader.init(s.lease)
 	return s
 }
@@ -207,6 +208,7 @@ func (s *subscription) forget() {
 	s.die()
 	s.link.shut()
 	s.wg.Wait()
+	s.held.abandon()
 	s.t.mu.Lock()
 	delete(s.t.subs, s)
 	s.t.mu.Unlock()

@@ -34,6 +34,8 @@ type Transport struct {
 
 	agendas // agenda.go
 
+	quarantine quarantine // suspect.go
+
 	// onDelayed, if not nil, is told that a message was stored in k.due, due at that time by the server's clock. It must
 	// return at once.
 	onDelayed func(k keys, due time.Time)
