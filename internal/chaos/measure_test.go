@@ -189,15 +189,22 @@ func attempts(r *run) {
 			starts[h.ID]++
 		}
 	}
+	r.eachLetter(func(l *transport.Letter) {
+		assert.Equal(r, r.consuming.Attempts, l.Attempt, "attempts of %s (%s)", l.ID, l.Reason)
+		assert.LessOrEqual(r, starts[l.ID], l.Attempt+l.Redelivered, "starts of %s", l.ID)
+	})
+}
+
+func (r *run) eachLetter(f func(*transport.Letter)) {
+	const page = 100
 	for after := ""; ; {
-		page, err := r.tr.Letters(r.Context(), transport.Topic{Name: child.Jobs.Name()}, child.Group, after, 1000)
+		letters, err := r.tr.Letters(r.Context(), transport.Topic{Name: child.Jobs.Name()}, child.Group, after, page)
 		require.NoError(r, err)
-		for _, l := range page {
+		for _, l := range letters {
 			after = l.LetterID
-			assert.Equal(r, r.consuming.Attempts, l.Attempt, "attempts of %s (%s)", l.ID, l.Reason)
-			assert.LessOrEqual(r, starts[l.ID], l.Attempt+l.Redelivered, "starts of %s", l.ID)
+			f(l)
 		}
-		if len(page) < 1000 {
+		if len(letters) < page {
 			return
 		}
 	}

@@ -135,3 +135,12 @@ func (p *process) said(word string) string {
 	}
 	return ""
 }
+
+// peak is how many bytes of memory it has had at most; 0 if it has ended.
+func (p *process) peak() int64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(rest, &kib)
+	return kib << 10
+}

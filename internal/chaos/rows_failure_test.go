@@ -10,12 +10,12 @@ import (
 // failureRows are events that cannot be handled, and those that wait.
 var failureRows = []row{
 	{
-		id: "G17", fault: "poison: handlers that panic or end the process, entries of random bytes", quick: 10_000, full: 100_000, consumers: 4,
+		id: "G17", fault: "poison: handlers that panic or end the process; bombs, nesting, random bytes", quick: 10_000, full: 100_000, consumers: 4,
 		publishing: child.Publishing{Rate: 1000, Fates: []child.Fate{child.Every(1000, child.Panics), child.Every(3333, child.Exits)}},
 		consuming:  child.Consuming{Lease: lease, Work: 2 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
-		nemesis:    poison(500, revive),
-		promises:   check.Promises{MaxDead: 500},
-		measure:    []func(*run){letters},
+		nemesis:    poison(1000, revive),
+		promises:   check.Promises{MaxDead: 1000},
+		measure:    []func(*run){letters, rawKept, deathsBounded(5), leanIn256MiB},
 	},
 	{
 		id: "G18", fault: "half of the events fail always; kill -9 of one of 4 consumers every 300 ms", quick: 4_000, full: 20_000, consumers: 4,

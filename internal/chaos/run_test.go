@@ -45,7 +45,9 @@ type run struct {
 	notes     []string // extra measures, for the table
 	late      bool     // something took longer than promised
 	recovery  []time.Duration
-	exits     []time.Duration // how long drains took
+	exits     []time.Duration   // how long drains took
+	raw       map[string]string // bodies of poison, by id
+	peaks     []int64           // bytes of memory that consumers had at most, of those that lived to the end
 }
 
 func newRun(t *testing.T, row row, n int) *run {
@@ -177,6 +179,7 @@ func (r *run) left(ctx context.Context) error {
 // stop ends the consumers, each of which must end well.
 func (r *run) stop() {
 	for _, c := range r.consumers {
+		r.peaks = append(r.peaks, c.peak())
 		c.signal(syscall.SIGTERM)
 	}
 	for _, c := range r.consumers {

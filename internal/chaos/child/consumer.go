@@ -13,6 +13,7 @@ import (
 	"github.com/typedbus/typedbus/dlq"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 	"github.com/typedbus/typedbus/internal/chaos/record"
+	"github.com/typedbus/typedbus/middleware/compress"
 	"github.com/typedbus/typedbus/transport/redisstream"
 )
 
@@ -55,7 +56,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 func (c *Consumer) chain(tr *redisstream.Transport) (ms []bus.Middleware) {
 	if c.Attempts > 0 {
-		ms = append(ms, dlq.Route(dlq.RouteOptions{MaxAttempts: c.Attempts}))
+		ms = append(ms, dlq.Route(dlq.RouteOptions{MaxAttempts: c.Attempts}), compress.Zstd(compress.Options{}).Handle)
 	}
 	if c.Use != nil {
 		ms = append(ms, c.Use(tr)...)
