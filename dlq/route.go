@@ -28,8 +28,11 @@ type RouteOptions struct {
 	MaxAttempts int
 	// MaxCrashes is how often an event may be delivered without an outcome, because the process died or the lease was lost;
 	// default 5, negative: no limit. This is looked at before anything is called or decoded, so that an event which kills the
-	// process ends here. It counts over the whole life of a delivery, and for whatever the process held when it died:
-	// neighbours of a deadly event may go with it, fewer with a small bus.Prefetch. A replay gives them all tries again.
+	// process ends here. It counts over the whole life of a delivery, and for whatever the process held when it died. On Redis
+	// the neighbours of a deadly event are safe with 3 or more: what was delivered twice without an outcome is given to a process
+	// one at a time, so that from its third delivery on a deadly event dies alone. Only a neighbour that is held in as many
+	// deaths for which other deadly events are to blame may still go, or where a machine kills processes again and again whatever
+	// they do. With 1 or 2 all that a process held goes with it. A replay gives all tries again.
 	MaxCrashes int
 	// MaxAge is how long after it was stored an event is still worth handling, by the broker's clock against the local one;
 	// default 0: no limit. Who replays a letter says that it still is, however old. See also [Expires].

@@ -298,3 +298,25 @@ func (b *bench) calls(command string) (n int) {
 	}
 	return n
 }
+
+// BenchmarkLookForOrphans is what looking through 1,000 pending entries takes the server: all of them in good hands, or suspects that
+// may not be taken. A PING for comparison.
+func BenchmarkLookForOrphans(b *testing.B) {
+	s := newBench(b)
+	s.orphans("orders", 1000, 2)
+	s.client.XGroupCreateMkStream(b.Context(), "{orders}:g:retry", "g", "0")
+	look := func(lease time.Duration) func() error {
+		return func() error {
+			_, err := scriptClaim.run(b.Context(), s.client, []string{"orders", "{orders}:g:retry"}, "g", "other", lease.Milliseconds(), 100, 0, 2, "0-0", "0-0")
+			return err
+		}
+	}
+	ping := func() error { return s.client.Ping(b.Context()).Err() }
+	for name, f := range map[string]func() error{"ping": ping, "good hands": look(time.Hour), "suspects": look(time.Second)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				require.NoError(b, f())
+			}
+		})
+	}
+}
