@@ -27,7 +27,7 @@ type Consumer struct {
 
 // Consume is a consumer until ctx ends.
 func Consume(ctx context.Context, s Spec) error {
-	return Logging(s, func(log history.Log) error { return (&Consumer{Spec: s, Log: log}).Run(ctx) })
+	return Logging(s, func(log history.Log) error { return effective(&Consumer{Spec: s, Log: log}).Run(ctx) })
 }
 
 // Logging calls f with the history of a child.

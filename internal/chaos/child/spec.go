@@ -52,7 +52,9 @@ type Consuming struct {
 	Attempts    int           // with so many failed attempts an event becomes a dead letter; 0: there are no dead letters
 	Backoff     time.Duration // the longest wait for another attempt
 	Grace       time.Duration
-	Sink        string // where effects go, for programs that have one
+	Sink        string        // where effects go, for programs that have one
+	Effect      Effect        // of handlers in this program
+	Linger      time.Duration // a handler takes so much longer after its effect
 }
 
 // GraceOrDefault is how long a drain may take.
