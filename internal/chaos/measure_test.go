@@ -210,6 +210,23 @@ func (r *run) eachLetter(f func(*transport.Letter)) {
 	}
 }
 
+// scriptsPerTick: in a third of a lease a consumer calls so many scripts at most, however much it holds. One of them renews its
+// leases.
+func scriptsPerTick(limit float64) func(*run) {
+	return func(r *run) {
+		info, err := r.redis.Info(r.Context(), "commandstats").Result()
+		require.NoError(r, err)
+		_, rest, ok := strings.Cut(info, "cmdstat_evalsha:calls=")
+		require.True(r, ok, info)
+		calls, err := strconv.Atoi(rest[:strings.IndexByte(rest, ',')])
+		require.NoError(r, err)
+		ticks := float64(r.history[len(r.history)-1].At-r.history[0].At) / float64(r.consuming.Lease/3)
+		each := float64(calls) / ticks / float64(len(r.consumers))
+		assert.LessOrEqual(r, each, limit, "calls of scripts")
+		r.note("%.1f calls of scripts by a consumer in a third of a lease, that of renewing its leases among them", each)
+	}
+}
+
 // lossReported: the consumers say each loss.
 func lossReported(r *run) {
 	n := 0

@@ -18,10 +18,11 @@ var failureRows = []row{
 		measure:    []func(*run){letters, rawKept, deathsBounded(5), leanIn256MiB},
 	},
 	{
-		id: "G18", fault: "half of the events fail always; kill -9 of one of 4 consumers every 300 ms", quick: 4_000, full: 20_000, consumers: 4,
+		id: "G18", fault: "half of the events fail always; kill -9 of one of 4 consumers every 300 ms, 1 % of replies to them lost",
+		quick: 4_000, full: 20_000, consumers: 4, behind: consumers,
 		publishing: child.Publishing{Rate: 500, Fates: []child.Fate{child.Every(2, child.FailsAlways)}},
 		consuming:  child.Consuming{Lease: lease, Work: 5 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
-		nemesis:    every(300*time.Millisecond, kill),
+		nemesis:    losing(0.01, every(300*time.Millisecond, kill)),
 		measure:    []func(*run){letters, attempts},
 	},
 	{

@@ -27,6 +27,7 @@ type row struct {
 	params      string // of the URL of who is behind the proxy
 
 	consumers  int
+	topics     int // default 1
 	publishing child.Publishing
 	consuming  child.Consuming
 	program    string // of the consumers, the directory of its package; "": this one
@@ -73,6 +74,7 @@ var processRows = []row{
 		id: "G5", fault: "handlers that take 10 leases", quick: 512, full: 2048, consumers: 4,
 		consuming: child.Consuming{Lease: 500 * time.Millisecond, Work: 5 * time.Second, Steady: true, Concurrency: 64},
 		promises:  check.Promises{NoRepeats: true},
+		measure:   []func(*run){scriptsPerTick(4)},
 	},
 	{
 		id: "G22", fault: "SIGTERM to one of 4 consumers every 200 ms", quick: 10_000, full: 100_000, consumers: 4,
@@ -81,6 +83,14 @@ var processRows = []row{
 		nemesis:    every(200*time.Millisecond, terminate),
 		promises:   check.Promises{NoRepeats: true},
 		measure:    []func(*run){noAttemptCounted},
+	},
+	{
+		id: "G21", fault: "none, but 1,000 subscriptions in one process", quick: 5_000, full: 50_000, consumers: 1, topics: 1000,
+		publishing: child.Publishing{Rate: 500},
+		consuming:  child.Consuming{Lease: 6 * time.Second, Work: 3 * time.Second},
+		nemesis:    watchConnections,
+		promises:   check.Promises{NoRepeats: true},
+		measure:    []func(*run){fewConnections(1000 + 50), noPoolTimeout},
 	},
 }
 

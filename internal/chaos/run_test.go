@@ -35,19 +35,20 @@ type run struct {
 	tr  *redisstream.Transport
 	log *history.Writer // of who injects faults
 
-	publisher *process
-	consumers []*process
-	started   int
-	faults    int
-	end       check.End
-	found     check.Report
-	history   []history.Record
-	notes     []string // extra measures, for the table
-	late      bool     // something took longer than promised
-	recovery  []time.Duration
-	exits     []time.Duration   // how long drains took
-	raw       map[string]string // bodies of poison, by id
-	peaks     []int64           // bytes of memory that consumers had at most, of those that lived to the end
+	publisher   *process
+	consumers   []*process
+	started     int
+	faults      int
+	end         check.End
+	found       check.Report
+	history     []history.Record
+	notes       []string // extra measures, for the table
+	connections int      // of all, at most
+	late        bool     // something took longer than promised
+	recovery    []time.Duration
+	exits       []time.Duration   // how long drains took
+	raw         map[string]string // bodies of poison, by id
+	peaks       []int64           // bytes of memory that consumers had at most, of those that lived to the end
 }
 
 func newRun(t *testing.T, row row, n int) *run {
@@ -97,7 +98,7 @@ func (r *run) begin() {
 	for _, c := range r.consumers {
 		<-c.ready
 	}
-	p := child.Spec{Name: "p", Dir: r.dir, URL: r.addr(publishers), Publishing: r.publishing}
+	p := child.Spec{Name: "p", Dir: r.dir, URL: r.addr(publishers), Topics: r.topics, Publishing: r.publishing}
 	p.Count = r.n
 	r.publisher = start(r, ownProgram, "publisher", p)
 	<-r.publisher.ready
@@ -114,7 +115,7 @@ func (r *run) addr(who side) string {
 // spawn puts a new process in the place of consumer i.
 func (r *run) spawn(i int) {
 	r.started++
-	c := child.Spec{Name: fmt.Sprintf("c%d-%d", i, r.started), Dir: r.dir, URL: r.addr(consumers), Consuming: r.consuming}
+	c := child.Spec{Name: fmt.Sprintf("c%d-%d", i, r.started), Dir: r.dir, URL: r.addr(consumers), Topics: r.topics, Consuming: r.consuming}
 	r.consumers[i] = start(r, r.program, "consumer", c)
 }
 
@@ -169,11 +170,26 @@ func (r *run) settle() {
 
 // left is nil when nothing is left to do.
 func (r *run) left(ctx context.Context) error {
-	lag, err := r.tr.Lag(ctx, transport.Topic{Name: child.Jobs.Name()}, child.Group)
+	lag, err := r.lag(ctx)
 	if err == nil && lag.Undelivered+lag.Pending+lag.Waiting+lag.Delayed != 0 {
 		err = fmt.Errorf("left: %+v", lag)
 	}
 	return err
+}
+
+// lag is that of all topics.
+func (r *run) lag(ctx context.Context) (sum transport.Lag, err error) {
+	for i := range max(r.topics, 1) {
+		lag, err := r.tr.Lag(ctx, transport.Topic{Name: child.TopicName(i)}, child.Group)
+		if err != nil {
+			return sum, err
+		}
+		sum.Undelivered += lag.Undelivered
+		sum.Pending += lag.Pending
+		sum.Waiting += lag.Waiting
+		sum.Delayed += lag.Delayed
+	}
+	return sum, nil
 }
 
 // stop ends the consumers, each of which must end well.
@@ -189,20 +205,23 @@ func (r *run) stop() {
 
 // look reads the history, and what the server has.
 func (r *run) look() {
-	lag, err := r.tr.Lag(r.Context(), transport.Topic{Name: child.Jobs.Name()}, child.Group)
+	lag, err := r.lag(r.Context())
 	require.NoError(r, err)
 	r.end = check.End{
 		Pending: lag.Pending + lag.Waiting, Delayed: lag.Delayed, Undelivered: lag.Undelivered,
-		Stored: r.ids(child.Jobs.Name()), Letters: r.ids("{" + child.Jobs.Name() + "}:" + child.Group + ":dead"),
+		Stored: map[string]int{}, Letters: map[string]int{},
+	}
+	for i := range max(r.topics, 1) {
+		r.count(child.TopicName(i), r.end.Stored)
+		r.count("{"+child.TopicName(i)+"}:"+child.Group+":dead", r.end.Letters)
 	}
 	r.history, err = history.Read(r.dir)
 	require.NoError(r, err)
 }
 
-// ids counts the entries of a stream by the ids of their events.
-func (r *run) ids(stream string) map[string]int {
+// count counts the entries of a stream by the ids of their events.
+func (r *run) count(stream string, ids map[string]int) {
 	const page = 5000
-	ids := map[string]int{}
 	for from := "-"; ; {
 		entries, err := r.redis.XRangeN(r.Context(), stream, from, "+", page).Result()
 		require.NoError(r, err)
@@ -212,7 +231,7 @@ func (r *run) ids(stream string) map[string]int {
 			from = "(" + e.ID
 		}
 		if len(entries) < page {
-			return ids
+			return
 		}
 	}
 }

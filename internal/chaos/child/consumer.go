@@ -48,8 +48,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	defer tr.Close()
 	b := bus.New(tr, append(record.Bus(c.Log, c.logger()), bus.Grace(c.GraceOrDefault()), bus.Use(c.chain(tr)...))...)
-	Jobs.Subscribe(b, Group, c.handle, bus.Lease(c.Lease), bus.Concurrency(cmp.Or(c.Concurrency, 16)),
-		bus.Redeliver(bus.Backoff{Min: cmp.Or(c.Backoff, time.Second) / 4, Max: cmp.Or(c.Backoff, time.Second)}))
+	for i := range max(c.Topics, 1) {
+		Topic(i).Subscribe(b, Group, c.handle, bus.Lease(c.Lease), bus.Concurrency(cmp.Or(c.Concurrency, 16)),
+			bus.Redeliver(bus.Backoff{Min: cmp.Or(c.Backoff, time.Second) / 4, Max: cmp.Or(c.Backoff, time.Second)}))
+	}
 	fmt.Println("ready")
 	return b.Run(ctx)
 }

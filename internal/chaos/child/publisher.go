@@ -95,12 +95,12 @@ func (p *publisher) send(ctx context.Context, n, end int) {
 		delay = time.Duration(rand.Int64N(int64(p.Delay)))
 	}
 	ms := make([]*bus.Message, 0, end-n)
-	for ; n < end; n++ {
-		ms = append(ms, p.message(n, delay))
+	for i := n; i < end; i++ {
+		ms = append(ms, p.message(i, delay))
 	}
 	p.note(history.Publishing, ms)
 	for len(ms) > 0 {
-		ms = p.try(ctx, ms)
+		ms = p.try(ctx, p.topic(n), ms)
 		if len(ms) > 0 && !pause(ctx, 20*time.Millisecond) {
 			p.note(history.NotPublished, ms)
 			return
@@ -120,8 +120,8 @@ func (p *publisher) message(n int, delay time.Duration) *bus.Message {
 }
 
 // try returns what is not stored.
-func (p *publisher) try(ctx context.Context, ms []*bus.Message) (again []*bus.Message) {
-	err := p.bus.Send(ctx, p.Topic(), ms...)
+func (p *publisher) try(ctx context.Context, topic transport.Topic, ms []*bus.Message) (again []*bus.Message) {
+	err := p.bus.Send(ctx, topic, ms...)
 	if err == nil {
 		p.note(history.Published, ms)
 		return nil

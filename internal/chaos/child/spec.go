@@ -26,6 +26,8 @@ type Spec struct {
 	Dir  string // where its history and its log go
 	URL  string
 
+	Topics int // how many; the events take turns. Default 1
+
 	Publishing
 	Consuming
 }
@@ -114,12 +116,25 @@ func (p Publishing) Dead(n int) (dead int) {
 // Group is the group that all consumers are of.
 const Group = "workers"
 
-// Jobs is the topic of all events.
-var Jobs = bus.NewTopic("jobs", codec.JSON[Job](), bus.Retain(bus.Retention{MaxLen: -1}))
+// Jobs is the topic of all events, the first where there are several.
+var Jobs = Topic(0)
 
-// Topic is [Jobs] as the publisher of p publishes to it.
-func (p Publishing) Topic() transport.Topic {
-	return transport.Topic{Name: Jobs.Name(), Retention: transport.Retention{MaxLen: -1}, Dedup: p.Dedup, Durable: p.Durable}
+// Topic is one of the topics.
+func Topic(i int) *bus.Topic[Job] {
+	return bus.NewTopic(TopicName(i), codec.JSON[Job](), bus.Retain(bus.Retention{MaxLen: -1}))
+}
+
+// TopicName is the name of one of the topics.
+func TopicName(i int) string {
+	if i == 0 {
+		return "jobs"
+	}
+	return fmt.Sprint("jobs-", i)
+}
+
+// topic is where the event with a number goes.
+func (s Spec) topic(n int) transport.Topic {
+	return transport.Topic{Name: TopicName(n % max(s.Topics, 1)), Retention: transport.Retention{MaxLen: -1}, Dedup: s.Dedup, Durable: s.Durable}
 }
 
 // Play is a child, with the spec of its environment, until it is done, ctx ends or it gets a SIGTERM.
