@@ -118,28 +118,65 @@ func (c *Cluster) ready(ctx context.Context, nodes int) error {
 // MoveSlot moves the slot of key, with all its keys, from the node that has it to the next master.
 func (c *Cluster) MoveSlot(key string) {
 	c.t.Helper()
+	m := c.BeginMove(key)
+	m.Keys(1 << 30)
+	m.End()
+}
+
+// A SlotMove is a slot on its way from one master to another. Both answer for the keys that they have.
+type SlotMove struct {
+	c        *Cluster
+	slot     int64
+	from, to *Server
+}
+
+// BeginMove begins to move the slot of key, from the node that has it to the next master.
+func (c *Cluster) BeginMove(key string) *SlotMove {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	slot, err := c.Nodes[0].Client().ClusterKeySlot(ctx, key).Result()
 	check(c.t, err)
 	at := c.master(ctx, slot)
-	from, to := c.Nodes[at], c.Nodes[(at+1)%c.Masters]
-	fromID, toID := c.id(ctx, from), c.id(ctx, to)
-	check(c.t, to.Client().Do(ctx, "cluster", "setslot", slot, "importing", fromID).Err())
-	check(c.t, from.Client().Do(ctx, "cluster", "setslot", slot, "migrating", toID).Err())
-	host, port, _ := net.SplitHostPort(to.Addr)
-	for {
-		keys, err := from.Client().ClusterGetKeysInSlot(ctx, int(slot), 100).Result()
-		check(c.t, err)
-		if len(keys) == 0 {
-			break
+	m := &SlotMove{c, slot, c.Nodes[at], c.Nodes[(at+1)%c.Masters]}
+	check(c.t, m.to.Client().Do(ctx, "cluster", "setslot", slot, "importing", c.id(ctx, m.from)).Err())
+	check(c.t, m.from.Client().Do(ctx, "cluster", "setslot", slot, "migrating", c.id(ctx, m.to)).Err())
+	return m
+}
+
+// Keys moves up to n keys, those named first if they are there, one after the other.
+func (m *SlotMove) Keys(n int, first ...string) {
+	m.c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	from := m.from.Client()
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	for n > 0 {
+		keys := first
+		if first = nil; len(keys) == 0 {
+			var err error
+			keys, err = from.ClusterGetKeysInSlot(ctx, int(m.slot), 100).Result()
+			check(m.c.t, err)
 		}
+		if len(keys) == 0 {
+			return
+		}
+		keys = keys[:min(n, len(keys))]
+		n -= len(keys)
 		for _, k := range keys {
-			check(c.t, from.Client().Do(ctx, "migrate", host, port, k, 0, 5000).Err())
+			check(m.c.t, from.Do(ctx, "migrate", host, port, k, 0, 5000).Err())
 		}
 	}
-	check(c.t, to.Client().Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
-	check(c.t, from.Client().Do(ctx, "cluster", "setslot", slot, "node", toID).Err())
+}
+
+// End gives the slot to the node that now has its keys.
+func (m *SlotMove) End() {
+	m.c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	to := m.c.id(ctx, m.to)
+	check(m.c.t, m.to.Client().Do(ctx, "cluster", "setslot", m.slot, "node", to).Err())
+	check(m.c.t, m.from.Client().Do(ctx, "cluster", "setslot", m.slot, "node", to).Err())
 }
 
 func (c *Cluster) id(ctx context.Context, n *Server) string {

@@ -23,6 +23,14 @@ func answered(err error) bool {
 	return errors.As(err, &e)
 }
 
+// refusedForNow says whether err is how a Cluster refuses what it will do when a slot has arrived, or a master is there. It did nothing.
+func refusedForNow(err error) bool {
+	_, moved := redis.IsMovedError(err)
+	_, ask := redis.IsAskError(err)
+	return moved || ask || redis.IsTryAgainError(err) || redis.IsClusterDownError(err) || redis.IsLoadingError(err) ||
+		redis.IsMasterDownError(err) || redis.IsReadOnlyError(err)
+}
+
 // neverSent says whether err shows that there was no connection to send anything on.
 func neverSent(err error) bool {
 	var op *net.OpError

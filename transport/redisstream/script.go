@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -81,8 +82,40 @@ func (sc *script) command(ctx context.Context, full bool, keys []string, args ..
 	return redis.NewCmd(ctx, append(all, args...)...)
 }
 
-// run runs the script, once: a lost answer is an error.
+// run runs the script, once: a lost answer is an error. What a Cluster refuses for now is tried again; a connection of its own is not:
+// what it is for has other things to do meanwhile.
 func (sc *script) run(ctx context.Context, c processor, keys []string, args ...any) (any, error) {
+	_, cluster := c.(*redis.ClusterClient)
+	for end, try := time.Now().Add(clusterPatience), 1; ; try++ {
+		v, err := sc.try(ctx, c, keys, args...)
+		if !cluster || !refusedForNow(err) || !clusterPause(ctx, end, try) {
+			return v, err
+		}
+	}
+}
+
+// clusterPatience is how long what a Cluster refuses for now is repeated. Slots move in milliseconds to seconds, and another master is
+// there in a few.
+const clusterPatience = 10 * time.Second
+
+// clusterPause waits before another try. It returns false if there is no time left for one.
+func clusterPause(ctx context.Context, end time.Time, try int) bool {
+	d := jittered(min(5*time.Millisecond<<min(try, 10), 200*time.Millisecond))
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	timer := time.NewTimer(min(d, max(time.Until(end), 0)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return time.Now().Before(end)
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// try runs the script, if need be in full.
+func (sc *script) try(ctx context.Context, c processor, keys []string, args ...any) (any, error) {
 	cmd := sc.command(ctx, false, keys, args...)
 	if err := c.Process(ctx, once{cmd}); isNoScript(err) {
 		cmd = sc.command(ctx, true, keys, args...)
