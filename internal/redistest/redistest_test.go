@@ -57,6 +57,39 @@ func TestSentinelPromotesTheReplica(t *testing.T) {
 	require.Equal(t, "w", s.Replica.Client().Get(t.Context(), "k").Val())
 }
 
+func TestSentinelGoesToAndFro(t *testing.T) {
+	s := StartSentinel(t)
+	c := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.MasterName, SentinelAddrs: []string{s.Watcher.Addr}})
+	defer c.Close()
+	ctx := t.Context()
+	first := s.Master
+	require.NoError(t, c.Set(ctx, "k", "first", 0).Err())
+	require.Equal(t, int64(1), s.Master.Client().Wait(ctx, 1, 5*time.Second).Val())
+
+	s.Link().BlackHole(true)
+	require.NoError(t, c.Set(ctx, "k", "cut off", 0).Err())
+	s.Master.Kill()
+	s.Link().BlackHole(false)
+	s.AwaitFailover()
+	require.NotEqual(t, first, s.Master)
+	require.NoError(t, Eventually(20*time.Second, func(ctx context.Context) error { return c.Get(ctx, "k").Err() }))
+	require.Equal(t, "first", c.Get(ctx, "k").Val(), "what the replica did not have is gone")
+
+	s.Rejoin()
+	require.NoError(t, c.Set(ctx, "k", "second", 0).Err())
+	require.NoError(t, Eventually(5*time.Second, func(ctx context.Context) error {
+		if v := first.Client().Get(ctx, "k").Val(); v != "second" {
+			return errors.New(v)
+		}
+		return nil
+	}))
+	s.Master.Kill()
+	s.AwaitFailover()
+	require.Equal(t, first, s.Master)
+	require.NoError(t, Eventually(20*time.Second, func(ctx context.Context) error { return c.Set(ctx, "k", "third", 0).Err() }))
+	require.Equal(t, "third", first.Client().Get(ctx, "k").Val())
+}
+
 func TestProxyLosesAnswers(t *testing.T) {
 	s := Start(t)
 	p := NewProxy(t, s.Addr)

@@ -48,10 +48,13 @@ func Binary() []string {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, Dir: t.TempDir()}
-	s.args = func(port string) []string {
-		return append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.Dir, "--logfile", s.log()}, args...)
-	}
+	s.args = func(port string) []string { return append(s.own(port), args...) }
 	return s.run("redis://")
+}
+
+// own are the arguments that are this server's alone.
+func (s *Server) own(port string) []string {
+	return []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", s.Dir, "--logfile", s.log()}
 }
 
 // run starts the server on a port of its own. Another process may take the port between our look and the server's bind, so
