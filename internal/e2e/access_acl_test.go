@@ -17,7 +17,6 @@ import (
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/dlq"
-	"github.com/typedbus/typedbus/internal/redistest"
 	"github.com/typedbus/typedbus/middleware"
 	"github.com/typedbus/typedbus/transport"
 	"github.com/typedbus/typedbus/transport/redisstream"
@@ -25,7 +24,7 @@ import (
 
 // A role does all that its documented rules are for, and returns what went wrong and what was logged.
 type role struct {
-	prepare func(t *testing.T, admin *redisstream.Transport, c *redis.Client) // what others have done before
+	prepare func(t *testing.T, admin *redisstream.Transport, c redis.UniversalClient) // what others have done before
 	acts    func(ctx context.Context, p *performance)
 }
 
@@ -33,7 +32,7 @@ type role struct {
 type performance struct {
 	*complaints
 	tr    *redisstream.Transport // of the user
-	admin *redis.Client          // of one who may do all
+	admin redis.UniversalClient  // of one who may do all
 }
 
 var roles = map[string]role{
@@ -89,7 +88,7 @@ func TestTheDocumentedRulesAreEnoughAndTheSmallest(t *testing.T) {
 	for name, rules := range documentedRules(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := redistest.Start(t)
+			s := single(t)
 			require.Empty(t, perform(t, s, name, rules), "all is allowed")
 			for _, rule := range rules {
 				if rule == optional {
@@ -105,23 +104,22 @@ func TestTheDocumentedRulesAreEnoughAndTheSmallest(t *testing.T) {
 }
 
 // perform does all that a role can, with these rules, on a server that knows nothing.
-func perform(t *testing.T, s *redistest.Server, name string, rules []string) string {
+func perform(t *testing.T, p site, name string, rules []string) string {
 	t.Helper()
-	require.NoError(t, s.Client().FlushAll(t.Context()).Err())
-	require.NoError(t, s.Client().ScriptFlush(t.Context()).Err())
+	p.empty(t)
 	if prepare := roles[name].prepare; prepare != nil {
-		admin := open(t, s)
-		prepare(t, admin, s.Client())
+		admin := redisstream.New(p.admin, redisstream.Options{})
+		prepare(t, admin, p.admin)
 		require.NoError(t, admin.Close())
-		require.NoError(t, s.Client().ScriptFlush(t.Context()).Err())
+		p.forget(t)
 	}
-	client := userOf(t, s, name, rules)
+	client := p.userOf(t, name, rules)
 	defer client.Close()
 	said := &complaints{first: make(chan struct{})}
 	tr := redisstream.New(client, redisstream.Options{Warn: said.add})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	roles[name].acts(ctx, &performance{said, tr, s.Client()})
+	roles[name].acts(ctx, &performance{said, tr, p.admin})
 	said.add(tr.Close())
 	return said.text()
 }
@@ -149,6 +147,8 @@ func (c *complaints) until(ctx context.Context, what string, check func() error)
 var (
 	ordersTopic = transport.Topic{Name: "orders.placed"}
 	dedupTopic  = transport.Topic{Name: "orders.placed", Dedup: time.Minute}
+
+	durableTopic = transport.Topic{Name: "orders.placed", Durable: transport.Durability{Replicas: 1, Timeout: time.Millisecond}}
 )
 
 // produce publishes, now and later, and moves what is due.
@@ -156,12 +156,16 @@ func produce(ctx context.Context, p *performance) {
 	b := bus.New(p.tr, quiet)
 	p.add(orders.PublishAll(ctx, b, []Order{{1}, {2}}))
 	p.add(p.tr.Publish(ctx, dedupTopic, []*transport.Message{{ID: "once", Body: []byte("{}")}}))
+	err := p.tr.Publish(ctx, durableTopic, []*transport.Message{{ID: "durable", Body: []byte("{}")}})
+	if short := (*transport.DurabilityError)(nil); !errors.As(err, &short) || short.Err != nil { // there is no replica
+		p.add(err)
+	}
 	p.add(orders.Publish(ctx, b, Order{3}, bus.Delay(time.Millisecond)))
-	p.until(ctx, "what was delayed", func() error { return holds(ctx, p.admin, 4, "orders.placed") })
+	p.until(ctx, "what was delayed", func() error { return holds(ctx, p.admin, 5, "orders.placed") })
 }
 
 // holds says whether a stream has so many entries and nothing waits to come.
-func holds(ctx context.Context, c *redis.Client, want int64, stream string) error {
+func holds(ctx context.Context, c redis.UniversalClient, want int64, stream string) error {
 	n, err := c.XLen(ctx, stream).Result()
 	waiting := c.HLen(ctx, "{"+stream+"}:due:body").Val() + c.ZCard(ctx, "{"+stream+"}:due").Val()
 	if err == nil && (n != want || waiting != 0) {
@@ -180,7 +184,7 @@ const (
 	kinds
 )
 
-func prepareConsumer(t *testing.T, admin *redisstream.Transport, _ *redis.Client) {
+func prepareConsumer(t *testing.T, admin *redisstream.Transport, _ redis.UniversalClient) {
 	b := bus.New(admin, quiet)
 	for n := range kinds {
 		require.NoError(t, orders.Publish(t.Context(), b, Order{n}))
@@ -232,7 +236,7 @@ func consume(ctx context.Context, p *performance) {
 	ended.Wait()
 }
 
-func prepareOperator(t *testing.T, admin *redisstream.Transport, c *redis.Client) {
+func prepareOperator(t *testing.T, admin *redisstream.Transport, c redis.UniversalClient) {
 	sub, err := admin.Subscribe(t.Context(), ordersTopic, transport.Group{Name: "billing"})
 	require.NoError(t, err)
 	b := bus.New(admin, quiet)

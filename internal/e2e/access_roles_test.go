@@ -8,10 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-
-	"github.com/typedbus/typedbus/internal/redistest"
 )
 
 const operations = "../../docs/operations.md"
@@ -43,17 +40,6 @@ func documentedRules(t *testing.T) map[string][]string {
 }
 
 const password = "hunter2"
-
-// userOf gives a user exactly these rules, and returns a client of it, which the test closes.
-func userOf(t *testing.T, s *redistest.Server, name string, rules []string) *redis.Client {
-	t.Helper()
-	args := []any{"acl", "setuser", name, "reset", "on", ">" + password}
-	for _, r := range rules {
-		args = append(args, r)
-	}
-	require.NoError(t, s.Client().Do(t.Context(), args...).Err())
-	return redis.NewClient(&redis.Options{Addr: s.Addr, Username: name, Password: password, MaxRetries: -1})
-}
 
 func without(rules []string, rule string) []string {
 	return slices.DeleteFunc(slices.Clone(rules), func(r string) bool { return r == rule })
