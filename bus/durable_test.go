@@ -34,10 +34,18 @@ func TestDurableReachesTheTransport(t *testing.T) {
 	}, r.last)
 }
 
+func TestDurableOnDiskReachesTheTransport(t *testing.T) {
+	r := &topicsSeen{Transport: memory.New()}
+	defer r.Close()
+	topic := bus.NewTopic("orders", codec.JSON[string](), bus.DurableOnDisk(0, time.Second))
+	require.NoError(t, topic.Publish(t.Context(), bus.New(r), "a"))
+	require.Equal(t, transport.Durability{OnDisk: true, Timeout: time.Second}, r.last.Durable)
+}
+
 func TestBadDurable(t *testing.T) {
-	for _, o := range []bus.TopicOption{bus.Durable(0, time.Second), bus.Durable(1, 0)} {
+	for _, o := range []bus.TopicOption{bus.Durable(0, time.Second), bus.Durable(1, 0), bus.DurableOnDisk(-1, time.Second), bus.DurableOnDisk(0, 0)} {
 		err := bus.NewTopic("orders", codec.JSON[string](), o).Publish(t.Context(), bus.New(memory.New()), "a")
-		require.ErrorContains(t, err, "must be at least 1 replica and 1ms")
+		require.ErrorContains(t, err, "must be at least")
 	}
 }
 

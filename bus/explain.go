@@ -172,7 +172,10 @@ func published(t transport.Topic) string {
 	if t.Dedup > 0 {
 		promises = append(promises, fmt.Sprintf("each id once within %v", t.Dedup))
 	}
-	if d := t.Durable; d.Replicas > 0 {
+	switch d := t.Durable; {
+	case d.OnDisk:
+		promises = append(promises, fmt.Sprintf("on disk, also of %d replicas, waiting %v for it", d.Replicas, d.TimeoutOrDefault()))
+	case d.Replicas > 0:
 		promises = append(promises, fmt.Sprintf("on %d replicas, waiting %v for them", d.Replicas, d.TimeoutOrDefault()))
 	}
 	return strings.Join(promises, ", ")

@@ -68,6 +68,8 @@ func TestExplainTellsOptionsAndMistakes(t *testing.T) {
 		bus.Start(bus.At(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))))
 	sure := bus.NewTopic("sure", codec.Bytes(), bus.Retain(transport.Retention{MaxLen: 7, AbandonAfter: 24 * time.Hour}),
 		bus.Dedup(10*time.Minute), bus.Durable(2, time.Second))
+	disk := bus.NewTopic("disk", codec.Bytes(), bus.DurableOnDisk(0, 3*time.Second))
+	disk.Subscribe(b, "all", func(context.Context, *bus.Event[[]byte]) error { return nil })
 	sure.Subscribe(b, "all", func(context.Context, *bus.Event[[]byte]) error { return nil })
 	orders.Subscribe(b, "billing", nil)
 	text := b.Explain()
@@ -76,11 +78,12 @@ func TestExplainTellsOptionsAndMistakes(t *testing.T) {
 		"prefetching 3, each at most 1s", "5m0s, no jitter", "kept: all letters", "events of the last 1h0m0s", "position 5-1",
 		"the newest 7 events; a group that nobody reads for 24h0m0s is not waited for",
 		"  published     each id once within 10m0s, on 2 replicas, waiting 1s for them\n",
+		"  published     on disk, also of 0 replicas, waiting 3s for it\n",
 		"begins at 2026-01-02T03:04:05Z", "mistake       bus: subscribe orders.placed/billing: nil handler",
 	} {
 		assert.Contains(t, text, part)
 	}
-	assert.Equal(t, 4, strings.Count(text, "\n\n"), "a blank line between subscriptions")
+	assert.Equal(t, 5, strings.Count(text, "\n\n"), "a blank line between subscriptions")
 }
 
 func TestADescribedNilIsReportedByRun(t *testing.T) {

@@ -177,6 +177,19 @@ func Durable(replicas int, timeout time.Duration) TopicOption {
 	})
 }
 
+// DurableOnDisk is [Durable] with disks: Publish waits until the server that stored the event, and at least so many replicas, which may be 0,
+// have it on disk (WAITAOF), so that the death of their machines does not lose it. The server must be Redis 7.2 or newer with
+// appendonly yes; otherwise Publish stores nothing and says so. With appendfsync everysec a publish takes up to a second or more,
+// so the timeout should be longer; with always it is short. The error tells what is missing, disk or replicas.
+func DurableOnDisk(replicas int, timeout time.Duration) TopicOption {
+	return topicOption(func(o *topicOptions) {
+		if replicas < 0 || timeout < time.Millisecond {
+			o.err = errors.Join(o.err, fmt.Errorf("DurableOnDisk(%d, %v): must be at least 0 replicas and 1ms", replicas, timeout))
+		}
+		o.durable = transport.Durability{Replicas: replicas, OnDisk: true, Timeout: timeout}
+	})
+}
+
 // Concurrency is how many events of the subscription are handled at the same time; default 16. With 1 they are handled one
 // after the other, in the order in which they come.
 func Concurrency(n int) SubscribeOption {

@@ -68,17 +68,28 @@ func (e *PublishError) Unwrap() []error {
 	return []error{e.Err}
 }
 
-// A DurabilityError says that what was published to a [Topic] with Durable is stored, and that fewer replicas than asked are known to
-// have it: a failover now could lose it. They may get it a moment later.
+// A DurabilityError says that what was published to a [Topic] with Durable is stored, and that it is not known to be as durable as
+// asked: a failover now, or with OnDisk a crash, could lose it. It may be so a moment later.
 type DurabilityError struct {
 	Want, Have int           // replicas
+	OnDisk     bool          // they, and the server that stored it, were to have it on disk
+	Flushed    bool          // the server that stored it has it on disk; only known with OnDisk
 	Timeout    time.Duration // how long they were waited for
 	Err        error         // why it is not known how many have it; nil if it is
 }
 
 func (e *DurabilityError) Error() string {
-	if e.Err != nil {
+	switch {
+	case e.Err != nil && e.OnDisk:
+		return fmt.Sprintf("it is not known whether it is on disk: %v", e.Err)
+	case e.Err != nil:
 		return fmt.Sprintf("it is not known whether %d replicas have it: %v", e.Want, e.Err)
+	case e.OnDisk && !e.Flushed:
+		return fmt.Sprintf("after %v it is not on the disk of the server that stored it (and on that of %d of %d replicas), so a crash now could lose it: "+
+			"allow more time (with appendfsync everysec a second or two), or see whether its disk is slow", e.Timeout, e.Have, e.Want)
+	case e.OnDisk:
+		return fmt.Sprintf("%d of %d replicas have it on disk after %v: see whether the replicas are connected and have appendonly yes",
+			e.Have, e.Want, e.Timeout)
 	}
 	return fmt.Sprintf("%d of %d replicas have it after %v, so a failover now could lose it: see whether the replicas are connected",
 		e.Have, e.Want, e.Timeout)

@@ -16,17 +16,21 @@ type Topic struct {
 	// stored whatever its ID is.
 	Dedup time.Duration
 
-	// Durable, if it asks for replicas, has Publish wait until as many have what it stored. Where they do not have it in time it is
+	// Durable, if it asks for any, has Publish wait until as many servers as it says have what it stored. Where they do not have it in time it is
 	// stored all the same: the error is a [*PublishError] with the outcome Stored for each message that is, and wraps a
-	// [*DurabilityError]. A broker that lives in one process has no replicas, and ignores it.
+	// [*DurabilityError]. A broker that lives in one process has neither replicas nor disks, and ignores it.
 	Durable Durability
 }
 
-// Durability is how many replicas must have what is published.
+// Durability is which servers must have what is published, and where.
 type Durability struct {
 	Replicas int           // besides the server that stored it; 0: none
+	OnDisk   bool          // on the disks of the replicas and of the server that stored it, not only in memory
 	Timeout  time.Duration // how long to wait for them; 0: a second
 }
+
+// Asked says whether there is anything to wait for.
+func (d Durability) Asked() bool { return d.Replicas > 0 || d.OnDisk }
 
 // TimeoutOrDefault is the timeout in force.
 func (d Durability) TimeoutOrDefault() time.Duration {

@@ -99,6 +99,9 @@ type addCmd struct {
 	delay remaining
 	full  string // the script, if it is one
 	again bool   // the server did not do it, and would in full or elsewhere
+
+	moved  string // the address that the server has sent it to, "" if none has; durable lanes go there
+	asking bool   // and only if asked, because the slot is on its way
 }
 
 // NoRetry makes go-redis send it once, see once.
@@ -255,7 +258,7 @@ const maxKeptBody = 16 << 10
 // recycle makes c ready for another message, and lets go of this one.
 func (c *addCmd) recycle() {
 	c.reset()
-	c.again = false
+	c.again, c.moved, c.asking = false, "", false
 	clear(c.args)
 	clear(c.text)
 	c.args, c.text = c.args[:0], c.text[:0]
@@ -263,6 +266,9 @@ func (c *addCmd) recycle() {
 		c.body.b = nil
 	}
 }
+
+// refusedForNow says whether the server did not do it, and may later.
+func (c *addCmd) refusedForNow() bool { return c.StringCmd.Val() == "" && refusedForNow(c.Err()) }
 
 // outcome is what became of c. failed is the error of the whole pipeline, for commands that have none of their own: go-redis
 // leaves them without when the server refused the connection.

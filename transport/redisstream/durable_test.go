@@ -28,13 +28,19 @@ func replicated(t *testing.T) (*redistest.Server, *redistest.Server, *redistest.
 	p := redistest.NewProxy(t, master.Addr)
 	host, port, _ := net.SplitHostPort(p.Addr)
 	replica := redistest.Start(t, "--replicaof", host+" "+port)
+	online(t, master)
+	return master, replica, p
+}
+
+// online waits until a replica has caught up with master.
+func online(t *testing.T, master *redistest.Server) {
+	t.Helper()
 	require.NoError(t, redistest.Eventually(20*time.Second, func(ctx context.Context) error {
 		if !strings.Contains(master.Client().Info(ctx, "replication").Val(), "state=online") {
 			return errors.New("the replica is not online")
 		}
 		return nil
 	}))
-	return master, replica, p
 }
 
 func shortageOf(t *testing.T, err error) *transport.DurabilityError {

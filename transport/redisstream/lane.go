@@ -58,8 +58,8 @@ func (c *committer) lane(ctx context.Context, key string, d transport.Durability
 	if err != nil {
 		return nil, err
 	}
-	if d.Replicas > 0 {
-		return c.durableLane(node, d), nil
+	if d.Asked() {
+		return c.durableLane(node.Options(), d), nil
 	}
 	addr := node.Options().Addr
 	c.mu.Lock()
@@ -104,6 +104,7 @@ type lane struct {
 
 	durability transport.Durability // durable.go
 	own        *redis.Client        // of a durable lane, which has no solo
+	node       *redis.Options       // of a durable lane: those of the user's client of the node
 
 	mu     sync.Mutex
 	queue  []*batch
@@ -122,7 +123,7 @@ const (
 
 // commit sends b and waits until it has ended or ctx has.
 func (l *lane) commit(ctx context.Context, b *batch) fate {
-	if l.own == nil && l.startAlone() {
+	if l.own == nil && !b.partly && l.startAlone() {
 		if done := l.alone(ctx, b); done {
 			return ended
 		}
@@ -246,20 +247,27 @@ func (l *lane) take(bs []*batch) []*batch {
 	return bs
 }
 
-// send runs one pipeline, and a second one with what must be sent again.
+// maxSends is how often the same command is sent at most: the server may say that the stream is elsewhere, and the one there that it
+// does not know the script.
+const maxSends = 4
+
+// send runs one pipeline, and others with what must be sent again.
 func (l *lane) send(bs []*batch) {
 	failed := l.exec(bs, func(b *batch, c *addCmd) bool { return !b.partly || c.again })
-	resend := false
-	for _, b := range bs {
-		b.partly = sendAgain(b)
-		resend = resend || b.partly
-	}
-	if resend {
+	for sent := 1; sent < maxSends && sendSomeAgain(bs); sent++ {
 		failed = l.exec(bs, func(_ *batch, c *addCmd) bool { return c.again })
 	}
 	for _, b := range bs {
 		b.end(failed)
 	}
+}
+
+func sendSomeAgain(bs []*batch) (some bool) {
+	for _, b := range bs {
+		b.partly = sendAgain(b)
+		some = some || b.partly
+	}
+	return some
 }
 
 // sendAgain picks what the server did not do because it does not know the script, or no longer has the stream.
@@ -270,8 +278,14 @@ func sendAgain(b *batch) (some bool) {
 		if err == nil {
 			continue
 		}
-		_, moved := redis.IsMovedError(err)
-		_, ask := redis.IsAskError(err)
+		to, moved := redis.IsMovedError(err)
+		if moved {
+			c.moved, c.asking = to, false
+		}
+		to, ask := redis.IsAskError(err)
+		if ask {
+			c.moved, c.asking = to, true
+		}
 		unknown := redis.HasErrorPrefix(err, "NOSCRIPT")
 		if unknown {
 			c.inFull()
@@ -285,6 +299,9 @@ func sendAgain(b *batch) (some bool) {
 }
 
 func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {
+	if l.own != nil {
+		return l.execDurable(bs, which)
+	}
 	f := flights.Get().(*flight)
 	defer f.giveBack()
 	for _, b := range bs {
@@ -293,9 +310,6 @@ func (l *lane) exec(bs []*batch, which func(*batch, *addCmd) bool) error {
 				f.cmds = append(f.cmds, c)
 			}
 		}
-	}
-	if l.own != nil {
-		return l.execDurable(bs, f, which)
 	}
 	p := l.t.cmd.Pipeline()
 	if err := p.BatchProcess(l.t.ctx, f.cmds...); err != nil {

@@ -21,9 +21,9 @@ import (
 // +hdel +zadd, and Dedup +eval +evalsha +exists +set, both on {stream}:*. With Dedup each ID is a small key of its own
 // for as long as the window.
 //
-// Durable needs +wait. Its topics share connections, and round trips, only with those of the same durability; the answer is waited
-// for as long as the client's ReadTimeout and the timeout together. The parts of a large call wait one after the other, and a
-// shortage ends it. While a slot of a Cluster moves, publishing to them fails as not stored.
+// Durable needs +wait, and OnDisk +waitaof, Redis 7.2 and appendonly yes; without them nothing is stored. Topics with it share connections,
+// and round trips, only with those of the same durability; the answer is waited for as long as the client's ReadTimeout and the timeout
+// together. The parts of a large call wait one after the other, and a shortage ends it.
 func (t *Transport) Publish(ctx context.Context, topic transport.Topic, ms []*transport.Message) error {
 	if len(ms) == 0 {
 		return t.usable()
@@ -75,6 +75,9 @@ func (t *Transport) publishing(ctx context.Context, topic transport.Topic, ms []
 	l, err := t.committer.lane(ctx, tg.stream, topic.Durable)
 	if err != nil {
 		return nil, nil, t.clarify("publish "+topic.Name, tg.stream, err)
+	}
+	if err := l.canFlush(ctx); err != nil {
+		return nil, nil, err
 	}
 	return tg, l, nil
 }
@@ -132,7 +135,7 @@ func (t *Transport) publish(
 			b.cmds[i].xadd(tg, topic.Retention, m, t.serverNow)
 		}
 	}
-	switch l.commit(ctx, b) {
+	switch t.commit(ctx, tg, l, topic.Durable, b) {
 	case unsent:
 		return make([]transport.Outcome, len(ms)), context.Cause(ctx)
 	case underWay:
@@ -149,11 +152,43 @@ func (t *Transport) publish(
 	return shortOf(short, outcomes, t.publishError(ctx, tg, topic, delayed, err), len(ms))
 }
 
+// commit sends b, and again what a Cluster refused for now, until it takes it, the patience is over or ctx has ended.
+func (t *Transport) commit(ctx context.Context, tg *target, l *lane, d transport.Durability, b *batch) fate {
+	f := l.commit(ctx, b)
+	if t.reads.cluster == nil {
+		return f
+	}
+	for end, try := time.Now().Add(clusterPatience), 1; f == ended && b.refusedForNow() && clusterPause(ctx, end, try); try++ {
+		if now, err := t.committer.lane(ctx, tg.stream, d); err == nil { // the slot may have arrived elsewhere
+			l = now
+		}
+		b.sendRefused()
+		f = l.commit(ctx, b)
+	}
+	return f
+}
+
+func (b *batch) refusedForNow() bool {
+	return slices.ContainsFunc(b.cmds[:b.used], (*addCmd).refusedForNow)
+}
+
+// sendRefused has the next commit send what was refused for now, and nothing else.
+func (b *batch) sendRefused() {
+	for _, c := range b.cmds[:b.used] {
+		if c.again = c.refusedForNow(); c.again {
+			c.reset()
+		}
+	}
+	b.partly = true
+}
+
 // publishError is what Publish says about the error of a command.
 func (t *Transport) publishError(ctx context.Context, tg *target, topic transport.Topic, delayed bool, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case whyOver(ctx) != nil && refusedForNow(err):
+		return fmt.Errorf("%w: %w", whyOver(ctx), t.clarify("publish "+tg.topic, tg.stream, err))
 	case whyOver(ctx) != nil && !answered(err): // the caller's context ended it, in a way that depends on when
 		return whyOver(ctx)
 	case t.ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -166,8 +201,8 @@ func (t *Transport) publishError(ctx context.Context, tg *target, topic transpor
 		if topic.Dedup > 0 {
 			probes = append(probes, dedupProbes(tg.keys)...)
 		}
-		if topic.Durable.Replicas > 0 {
-			probes = append(probes, durableProbes()...)
+		if topic.Durable.Asked() {
+			probes = append(probes, waitProbes(topic.Durable)...)
 		}
 		if all := t.denial(ctx, tg.keys, probes); all != nil {
 			return &failure{"redisstream: publish " + tg.topic + ": " + all.Error(), []error{err}}

@@ -66,7 +66,7 @@ const (
 var exemptDecls = map[string]string{
 	"Message.Clone": helper, "NewID": helper, "Headers.Get": helper, "Headers.Lookup": helper, "Headers.Set": helper,
 	"Headers.Del": helper, "ValidHeaderName": helper, "CheckName": helper, "Retention.Limits": helper,
-	"LetterBound.Limits": helper, "Durability.TimeoutOrDefault": helper, "Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
+	"LetterBound.Limits": helper, "Durability.TimeoutOrDefault": helper, "Durability.Asked": helper, "Group.LeaseOrDefault": helper, "DefaultMaxLen": helper, "DefaultLease": helper,
 
 	"ErrClosed": definition, "ErrLeaseLost": definition, "ErrNoGroup": definition, "ErrPublishUnknown": definition,
 	"Outcome": definition, "NotStored": definition, "Stored": definition, "Unknown": definition,
@@ -78,7 +78,8 @@ var exemptDecls = map[string]string{
 	"LossError": definition, "LossError.What": definition, "LossError.Count": definition, "LossError.From": definition, "LossError.Letters": definition,
 	"PublishError.Outcomes": definition, "PublishError.Err": definition, "SettleError": definition, "SettleError.Errs": definition,
 	"Message.Key": definition, "Message.ContentType": definition, "Header": definition, "Start": definition,
-	"Durability": definition, "Durability.Replicas": definition, "Durability.Timeout": definition,
+	"Durability": definition, "Durability.Replicas": definition, "Durability.Timeout": definition, "Durability.OnDisk": definition,
+	"DurabilityError.OnDisk": definition, "DurabilityError.Flushed": definition,
 	"DurabilityError": definition, "DurabilityError.Want": definition, "DurabilityError.Timeout": definition, "DurabilityError.Err": definition,
 	"ErrNoRoom": definition, "ErrNoLetter": definition,
 	"Act.ActID": definition, "Act.Time": definition, "Act.Who": definition, "Act.What": definition, "Act.Detail": definition,
@@ -115,10 +116,10 @@ var exemptSentences = map[string]string{
 	"The zero value keeps the newest [DefaultMaxLen].":          "a million letters are too many for a suite; LetterBound.Limits has its own test",
 	"It never closes a client that it was given.":               "the suite does not know what clients a transport has",
 
-	"Durable, if it asks for replicas, has Publish wait until as many have what it stored.": "needs replicas",
-	"It happens some time later than asked, since it is looked at from time to time.":       nothingToDo,
+	"Durable, if it asks for any, has Publish wait until as many servers as it says have what it stored.": "needs replicas",
+	"It happens some time later than asked, since it is looked at from time to time.":                     nothingToDo,
 
-	"A broker that lives in one process has no replicas, and ignores it.": nothingToDo,
+	"A broker that lives in one process has neither replicas nor disks, and ignores it.": nothingToDo,
 
 	"It is judged by the broker's clock, counted from the publisher's: a message published with NotBefore an hour from now is delivered an hour later even if the two clocks disagree.": "needs two clocks",
 }
