@@ -28,6 +28,11 @@ func TestOutcome(t *testing.T) {
 		what, _ = record.Outcome(nil, i)
 		assert.Equal(t, history.Published, what)
 	}
+	each.Err = &transport.DurabilityError{Want: 1}
+	for i, want := range []history.What{history.Unknown, history.NotPublished, history.Unknown} {
+		what, _ := record.Outcome(each, i)
+		assert.Equal(t, want, what, "stored, and perhaps not for long")
+	}
 	what, text := record.Outcome(cause, 0)
 	assert.Equal(t, history.NotPublished, what)
 	assert.Equal(t, "cut", text)

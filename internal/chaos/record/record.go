@@ -94,7 +94,8 @@ func Publishing(l history.Log) bus.SendMiddleware {
 	}
 }
 
-// Outcome is what the error of a publish says about the message with this index, and the text of the error.
+// Outcome is what the error of a publish says about the message with this index, and the text of the error. What is stored, but not
+// known to be as durable as asked, is Unknown: it may be lost, and must not be published again.
 func Outcome(err error, index int) (history.What, string) {
 	if err == nil {
 		return history.Published, ""
@@ -108,6 +109,10 @@ func Outcome(err error, index int) (history.What, string) {
 	}
 	switch each.Outcomes[index] {
 	case transport.Stored:
+		var short *transport.DurabilityError
+		if errors.As(err, &short) {
+			return history.Unknown, err.Error()
+		}
 		return history.Published, ""
 	case transport.NotStored:
 		return history.NotPublished, err.Error()
