@@ -2,9 +2,12 @@ package redisstream_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -76,6 +79,27 @@ func ExampleOpen() {
 		fmt.Println(err)
 	}
 	// Output: charging 995
+}
+
+// A server that wants a certificate of its clients, and a password that is rotated: both are asked for whenever a connection is
+// made, so that neither needs a restart.
+func ExampleOpen_access() {
+	opts := redisstream.Options{
+		TLS: &tls.Config{
+			RootCAs: x509.NewCertPool(), // the authority of the server
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				c, err := tls.LoadX509KeyPair("client.crt", "client.key")
+				return &c, err
+			},
+		},
+		Credentials: func(context.Context) (user, password string, err error) {
+			secret, err := os.ReadFile("/run/secrets/redis") // as Kubernetes and Docker write it
+			return "billing", strings.TrimSpace(string(secret)), err
+		},
+	}
+	_, err := redisstream.Open(context.Background(), "redis://redis.example:6379", opts)
+	fmt.Println(err)
+	// Output: redisstream: bad URL: Options.TLS is set, and it asks for no TLS: begin it with rediss
 }
 
 // Errors say what to do, and never show a password.
