@@ -31,6 +31,7 @@ type Server struct {
 
 	t    testing.TB
 	args func(port string) []string
+	env  []string // that the process has besides
 	cmd  *exec.Cmd
 	mu   sync.Mutex
 }
@@ -132,6 +133,7 @@ func (s *Server) start() error {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	bin := Binary()
 	cmd := exec.Command(bin[0], append(bin[1:len(bin):len(bin)], s.args(port)...)...)
+	cmd.Env = append(os.Environ(), s.env...)
 	// The server must not outlive a test process that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
