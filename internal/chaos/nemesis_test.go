@@ -25,6 +25,15 @@ func every(d time.Duration, faults ...fault) fault {
 	}
 }
 
+// inTurn lets one befall the run after the other.
+func inTurn(faults ...fault) fault {
+	return func(r *run) {
+		for _, f := range faults {
+			f(r)
+		}
+	}
+}
+
 // kill ends a consumer as kill -9 does, and starts another in its place.
 func kill(r *run) {
 	i, c := r.anyConsumer()

@@ -22,7 +22,7 @@ var failureRows = []row{
 		quick: 4_000, full: 20_000, consumers: 4, behind: consumers,
 		publishing: child.Publishing{Rate: 500, Fates: []child.Fate{child.Every(2, child.FailsAlways)}},
 		consuming:  child.Consuming{Lease: lease, Work: 5 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
-		nemesis:    losing(0.01, every(300*time.Millisecond, kill)),
+		nemesis:    inTurn(losing(0.01, every(300*time.Millisecond, kill)), revive), // one that cannot join its group ends itself
 		measure:    []func(*run){letters, attempts},
 	},
 	{
