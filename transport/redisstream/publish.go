@@ -177,6 +177,7 @@ func (b *batch) sendRefused() {
 	for _, c := range b.cmds[:b.used] {
 		if c.again = c.refusedForNow(); c.again {
 			c.reset()
+			c.moved, c.asking = "", false // where the slot is now, the lane knows better
 		}
 	}
 	b.partly = true
