@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -22,17 +24,19 @@ type Proxy struct {
 	hole     bool
 	swallow  bool
 	delay    time.Duration
+	jitter   time.Duration
+	slice    int
 	lose     func(request []byte) bool
 	lost     int
+	reset    func(reply []byte) bool
+	resets   int
 	requests func([]byte)
 }
 
 // link is one client's connection and the one made for it.
 type link struct {
 	client, server net.Conn
-
-	mu   sync.Mutex
-	lose bool
+	lose           bool // the next answer; the proxy's lock is for it
 }
 
 func (l *link) close() {
@@ -78,7 +82,25 @@ func (p *Proxy) BlackHole(on bool) { p.set(func() { p.hole = on }) }
 func (p *Proxy) SwallowReplies(on bool) { p.set(func() { p.swallow = on }) }
 
 // Delay holds back everything the server sends by d.
-func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
+func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay, p.jitter = d, 0 }) }
+
+// Jitter holds back everything the server sends by d, by chance up to spread more or less.
+func (p *Proxy) Jitter(d, spread time.Duration) { p.set(func() { p.delay, p.jitter = d, spread }) }
+
+// Slice passes on what the server sends in pieces of at most so many bytes, a moment apart, so that they are read one by one; 0
+// ends that.
+func (p *Proxy) Slice(bytes int) { p.set(func() { p.slice = bytes }) }
+
+// Reset breaks the connection (RST, what is under way is thrown away) in the middle of a reply that match says yes to. match is
+// asked for each piece that is read from the server, under a lock, until Reset(nil).
+func (p *Proxy) Reset(match func(reply []byte) bool) { p.set(func() { p.reset = match }) }
+
+// Resets is how many connections Reset has broken.
+func (p *Proxy) Resets() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resets
+}
 
 // Lose passes requests on, but cuts the connection instead of passing on the answer to one that match says yes to: the server
 // did it and the client does not know. match sees what was read in one piece, often one request, sometimes a pipeline. It is
@@ -133,61 +155,87 @@ func (p *Proxy) accept() {
 func (p *Proxy) join(l *link) {
 	p.set(func() { p.conns[l] = struct{}{} })
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(l, l.client, l.server, p.onRequest) })
-	both.Go(func() { p.pass(l, l.server, l.client, p.onReply) })
+	both.Go(func() { p.pass(l, l.client, l.request) })
+	both.Go(func() { p.pass(l, l.server, l.reply) })
 	p.wg.Go(func() {
 		both.Wait()
 		p.set(func() { delete(p.conns, l) })
 	})
 }
 
-// pass copies one direction until either end closes. allow may hold a piece back.
-func (p *Proxy) pass(l *link, from, to net.Conn, allow func(*link, []byte) bool) {
+// pass copies one direction until either end closes.
+func (p *Proxy) pass(l *link, from net.Conn, on func(*Proxy, []byte) error) {
 	defer l.close()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && allow(l, buf[:n]) {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
+		if n > 0 && on(p, buf[:n]) != nil || err != nil {
 			return
 		}
 	}
 }
 
-func (p *Proxy) onRequest(l *link, b []byte) bool {
+func (l *link) request(p *Proxy, b []byte) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.requests != nil {
 		p.requests(b)
 	}
-	if p.lose != nil && p.lose(b) {
-		l.mu.Lock()
-		l.lose = true
-		l.mu.Unlock()
+	l.lose = l.lose || p.lose != nil && p.lose(b)
+	hole := p.hole
+	p.mu.Unlock()
+	if hole {
+		return nil
 	}
-	return !p.hole
+	_, err := l.server.Write(b)
+	return err
 }
 
-func (p *Proxy) onReply(l *link, _ []byte) bool {
+var errBroken = errors.New("on purpose")
+
+func (l *link) reply(p *Proxy, b []byte) error {
 	p.mu.Lock()
-	pass, delay := !p.hole && !p.swallow, p.delay
-	l.mu.Lock()
-	lose := l.lose
-	l.mu.Unlock()
+	pass, delay, slice, lose, reset := !p.hole && !p.swallow, p.delay, p.slice, l.lose, p.reset != nil && p.reset(b)
+	if p.jitter > 0 {
+		delay += rand.N(2*p.jitter) - p.jitter
+	}
 	if lose {
 		p.lost++
 	}
+	if reset {
+		p.resets++
+	}
 	p.mu.Unlock()
-	if lose {
-		l.close()
-		return false
+	switch {
+	case lose:
+		return errBroken
+	case reset:
+		return l.rst(b)
 	}
 	if delay > 0 {
 		<-time.After(delay)
 	}
-	return pass
+	if !pass {
+		return nil
+	}
+	return l.answer(b, slice)
+}
+
+func (l *link) answer(b []byte, slice int) error {
+	for slice > 0 && len(b) > slice {
+		if _, err := l.client.Write(b[:slice]); err != nil {
+			return err
+		}
+		b = b[slice:]
+		<-time.After(time.Millisecond / 4)
+	}
+	_, err := l.client.Write(b)
+	return err
+}
+
+// rst sends half of b, waits until it will have been read, and resets.
+func (l *link) rst(b []byte) error {
+	_, _ = l.client.Write(b[:len(b)/2])
+	<-time.After(time.Millisecond)
+	_ = l.client.(*net.TCPConn).SetLinger(0)
+	return errBroken
 }

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +122,41 @@ func TestProxyLosesAnswers(t *testing.T) {
 	p.Refuse(true)
 	p.Cut()
 	require.Error(t, c.Ping(ctx).Err())
+}
+
+func TestProxyMakesANetworkBad(t *testing.T) {
+	s := Start(t)
+	p := NewProxy(t, s.Addr)
+	c := redis.NewClient(&redis.Options{Addr: p.Addr, MaxRetries: -1})
+	defer c.Close()
+	ctx := t.Context()
+	long := strings.Repeat("long ", 500)
+	require.NoError(t, c.Set(ctx, "k", long, 0).Err())
+
+	p.Slice(100)
+	require.Equal(t, long, c.Get(ctx, "k").Val())
+	p.Slice(0)
+
+	p.Jitter(50*time.Millisecond, 40*time.Millisecond)
+	began := time.Now()
+	require.Equal(t, long, c.Get(ctx, "k").Val())
+	require.GreaterOrEqual(t, time.Since(began), 10*time.Millisecond)
+	p.Jitter(0, 0)
+
+	conn, err := net.Dial("tcp", p.Addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	p.Reset(func(reply []byte) bool { return bytes.Contains(reply, []byte("long")) })
+	_, err = conn.Write([]byte("GET k\r\n"))
+	require.NoError(t, err)
+	part, err := io.ReadAll(conn)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.NotEmpty(t, part)
+	require.Less(t, len(part), len(long))
+	require.Error(t, c.Get(ctx, "k").Err())
+	p.Reset(nil)
+	require.Equal(t, 2, p.Resets())
+	require.Equal(t, long, c.Get(ctx, "k").Val())
 }
 
 func TestEventuallyReturnsTheLastError(t *testing.T) {
