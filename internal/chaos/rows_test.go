@@ -74,7 +74,7 @@ var processRows = []row{
 		id: "G5", fault: "handlers that take 10 leases", quick: 512, full: 2048, consumers: 4,
 		consuming: child.Consuming{Lease: 500 * time.Millisecond, Work: 5 * time.Second, Steady: true, Concurrency: 64},
 		promises:  check.Promises{NoRepeats: true},
-		measure:   []func(*run){scriptsPerTick(4)},
+		measure:   []func(*run){scriptsPerTick(2.5)},
 	},
 	{
 		id: "G22", fault: "SIGTERM to one of 4 consumers every 200 ms", quick: 10_000, full: 100_000, consumers: 4,

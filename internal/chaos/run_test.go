@@ -43,6 +43,7 @@ type run struct {
 	found       check.Report
 	history     []history.Record
 	notes       []string // extra measures, for the table
+	looks       int      // for what is left
 	connections int      // of all, at most
 	late        bool     // something took longer than promised
 	recovery    []time.Duration
@@ -180,6 +181,7 @@ func (r *run) left(ctx context.Context) error {
 // lag is that of all topics.
 func (r *run) lag(ctx context.Context) (sum transport.Lag, err error) {
 	for i := range max(r.topics, 1) {
+		r.looks++
 		lag, err := r.tr.Lag(ctx, transport.Topic{Name: child.TopicName(i)}, child.Group)
 		if err != nil {
 			return sum, err
