@@ -288,6 +288,35 @@ func TestLookingForSuspectsDoesNotSpin(t *testing.T) {
 	require.Less(t, b.calls("xreadgroup")-before, 16+4*ticks)
 }
 
+// the next one comes when the one before has its outcome, not at the next tick.
+func TestTheNextSuspectComesSoon(t *testing.T) {
+	b, w := newBench(t), &watcher{}
+	ids := b.orphans("orders", 20, 2)
+	s := b.subscribe(b.tr, w.group("g", 40*time.Second))
+	b.open(s)
+	s.reader.claimAt = time.Now()
+	s.others.Store(true)
+	began := time.Now()
+	for range ids {
+		settle(t, s, transport.Done, 0, receive(t, s, 1)...)
+	}
+	require.Less(t, time.Since(began), claimTick(s.lease))
+}
+
+// a suspect that came with an answer that was lost has the quarantine as well.
+func TestASuspectThatWasStranded(t *testing.T) {
+	b, w := newBench(t), &watcher{}
+	ids := b.orphans("orders", 3, 2)
+	s := b.shorty(b.tr, w)
+	require.NoError(t, b.client.Do(t.Context(), "xclaim", "orders", "g", s.consumer, 0, ids[1]).Err())
+	s.reader.adoptAt = []time.Time{time.Now()}
+	ds := receive(t, s, 1)
+	require.Equal(t, ids[1:2], idsOf(ds))
+	nothing(t, s)
+	settle(t, s, transport.Done, 0, ds...)
+	require.Equal(t, ids[:1], idsOf(receive(t, s, 1)))
+}
+
 func (b *bench) calls(command string) (n int) {
 	b.Helper()
 	for l := range strings.Lines(b.client.Info(b.Context(), "commandstats").Val()) {

@@ -11,7 +11,7 @@
 --     cursor   where to go on, "0-0" when the pending list has been looked through
 --     entries  {id, delivery count, {field, value, ...}}
 --     deleted  ids of entries that were pending and do not exist any more; they are no longer pending
---     left     1 if suspects were seen and not taken, otherwise 0
+--     left     1 if suspects were seen and not taken, or may be behind the one that was, otherwise 0
 --   suspect  {which of KEYS, id} of the one that was taken, {} if none was
 --
 -- It looks at about 1,000 entries by key, because the server does nothing else meanwhile: 1,000 that are in good hands take it
@@ -56,7 +56,7 @@ local function look(k, cursor)
           allowed, taken = false, {k, id}
         end
       end
-      if free == 0 or budget <= 0 then return {cursor, entries, deleted, left} end
+      if free == 0 or budget <= 0 then return {cursor, entries, deleted, taken[1] == k and 1 or left} end
     end
     if #page < 100 then cursor = '0-0' end
     if cursor == '0-0' then break end
