@@ -1,12 +1,15 @@
 package redisstream
 
 import (
+	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -59,4 +62,78 @@ func TestClusterSlotMovesWhilePublishing(t *testing.T) {
 		require.NoError(t, tr.Publish(bounded(t), orders1, text2msg(ms[len(ms)-2:]...)))
 	}
 	require.Equal(t, ms, bodies(t, c, "orders.placed"))
+}
+
+// While keys of a slot are on both nodes a script with several keys is answered TRYAGAIN. It has done nothing.
+func TestPublishWaitsForASlotOnItsWay(t *testing.T) {
+	leakFree(t)
+	cl := redistest.StartCluster(t, 2, 0)
+	c := cl.Client()
+	tr := New(c, Options{})
+	defer tr.Close()
+	topic := orders1
+	topic.Dedup = time.Minute
+	require.NoError(t, tr.Publish(bounded(t), topic, withIDs("first")))
+	m := cl.BeginMove("orders.placed")
+
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := tr.Publish(short, topic, withIDs("hasty"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "the slot is on its way to another node")
+	require.Equal(t, []transport.Outcome{notStored}, outcomesOf(t, err))
+
+	var publishing sync.WaitGroup
+	want := []string{"first"}
+	for i := range 20 {
+		want = append(want, fmt.Sprint("patient-", i))
+	}
+	publishing.Go(func() { assert.NoError(t, tr.Publish(bounded(t), topic, withIDs(want[1:]...))) })
+	publishing.Go(func() { assert.NoError(t, tr.Publish(bounded(t), orders1, delayedMsg("later", time.Hour))) })
+	refused(t, c, "TRYAGAIN", 10)
+	m.Keys(1, "orders.placed") // what is stored in the stream is on one node now, the mark of its id on the other
+	refused(t, c, "TRYAGAIN", 10)
+	m.Keys(1000)
+	refused(t, c, "TRYAGAIN", 10)
+	m.End()
+	publishing.Wait()
+	require.ElementsMatch(t, want, bodies(t, c, "orders.placed"), "each once")
+	require.EqualValues(t, 1, c.ZCard(t.Context(), "{orders.placed}:due").Val())
+	require.NoError(t, c.Close())
+}
+
+func withIDs(ids ...string) []*transport.Message {
+	ms := text2msg(ids...)
+	for i, m := range ms {
+		m.ID = ids[i]
+	}
+	return ms
+}
+
+// refused waits until servers have answered an error some times more.
+func refused(t *testing.T, c *redis.ClusterClient, code string, times int) {
+	t.Helper()
+	var before int
+	first := true
+	require.NoError(t, redistest.Eventually(10*time.Second, func(ctx context.Context) error {
+		var mu sync.Mutex
+		n := 0
+		err := c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			text, err := node.Info(ctx, "errorstats").Result()
+			_, text, _ = strings.Cut(text, "errorstat_"+code+":count=")
+			text, _, _ = strings.Cut(text, "\r")
+			mu.Lock()
+			defer mu.Unlock()
+			count, _ := strconv.Atoi(text)
+			n += count
+			return err
+		})
+		if first {
+			before, first = n, false
+		}
+		if err == nil && n < before+times {
+			err = fmt.Errorf("%s was answered %d times", code, n-before)
+		}
+		return err
+	}))
 }
