@@ -10,7 +10,7 @@ import (
 	"github.com/typedbus/typedbus/internal/childtest"
 )
 
-var roles = map[string]func(context.Context, child.Spec) error{"publisher": child.Publish, "consumer": child.Consume}
+var roles = map[string]func(context.Context, child.Spec) error{"publisher": child.Publish, "consumer": counting(child.Consume)}
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(childtest.Name); role != "" {

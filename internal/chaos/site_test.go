@@ -14,6 +14,7 @@ type site struct {
 	sentinel *redistest.Sentinel // nil without one
 	cluster  *redistest.Cluster  // nil without one
 	proxy    *redistest.Proxy    // between the only server and those of row.behind; nil if there is none
+	clock    *redistest.Clock    // of the only server; nil if it is that of the machine
 }
 
 // single is one server.

@@ -36,7 +36,7 @@ type Proxy struct {
 // link is one client's connection and the one made for it.
 type link struct {
 	client, server net.Conn
-	lose           bool // the next answer; the proxy's lock is for it
+	lose, dead     bool // the next answer; for good. The proxy's lock is for them
 }
 
 func (l *link) close() {
@@ -77,6 +77,16 @@ func (p *Proxy) Refuse(on bool) { p.set(func() { p.refuse = on }) }
 // BlackHole makes everything sent either way vanish while connections stay open, as when a cable is pulled, or ends that:
 // what vanished is gone, so connections that were in use then are out of step and should be Cut.
 func (p *Proxy) BlackHole(on bool) { p.set(func() { p.hole = on }) }
+
+// Strand makes everything vanish that is sent either way on the connections that are open now, as when a firewall has forgotten
+// them. New ones work.
+func (p *Proxy) Strand() {
+	p.set(func() {
+		for l := range p.conns {
+			l.dead = true
+		}
+	})
+}
 
 // SwallowReplies makes what the server sends vanish while requests still reach it, or ends that.
 func (p *Proxy) SwallowReplies(on bool) { p.set(func() { p.swallow = on }) }
@@ -181,7 +191,7 @@ func (l *link) request(p *Proxy, b []byte) error {
 		p.requests(b)
 	}
 	l.lose = l.lose || p.lose != nil && p.lose(b)
-	hole := p.hole
+	hole := p.hole || l.dead
 	p.mu.Unlock()
 	if hole {
 		return nil
@@ -194,7 +204,7 @@ var errBroken = errors.New("on purpose")
 
 func (l *link) reply(p *Proxy, b []byte) error {
 	p.mu.Lock()
-	pass, delay, slice, lose, reset := !p.hole && !p.swallow, p.delay, p.slice, l.lose, p.reset != nil && p.reset(b)
+	pass, delay, slice, lose, reset := !p.hole && !p.swallow && !l.dead, p.delay, p.slice, l.lose, p.reset != nil && p.reset(b)
 	if p.jitter > 0 {
 		delay += rand.N(2*p.jitter) - p.jitter
 	}

@@ -119,6 +119,10 @@ func TestProxyLosesAnswers(t *testing.T) {
 	p.Cut()
 	require.Equal(t, "2", c.Get(ctx, "n").Val(), "the server never saw it")
 
+	p.Strand()
+	require.Error(t, c.Incr(ctx, "n").Err())
+	require.Equal(t, "2", c.Get(ctx, "n").Val(), "a new connection works")
+
 	p.Refuse(true)
 	p.Cut()
 	require.Error(t, c.Ping(ctx).Err())
