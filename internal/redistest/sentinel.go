@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Sentinel is a master, a replica, and a sentinel that watches them and promotes the replica a second after the master died.
+// Sentinel is a master, a replica, and a sentinel that watches them and promotes the replica once it misses the master for DownAfter.
 // The replica follows through a proxy, which can cut it off.
 type Sentinel struct {
 	Master, Replica *Server // as started; AwaitFailover exchanges them
@@ -24,6 +24,10 @@ type Sentinel struct {
 	args  []string
 	links map[*Server]*Proxy // by whom they lead to
 }
+
+// DownAfter is the sentinel's down-after-milliseconds. After a failover it may take a second to connect to the new master; with as
+// little as that it would think at once that this one is down too.
+const DownAfter = 1500 * time.Millisecond
 
 // StartSentinel runs the three servers and waits until the sentinel knows the replica, and that it is in sync.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
@@ -50,8 +54,8 @@ func (s *Sentinel) replicaOf(master *Server) []string {
 // watch starts the sentinel. After the failover-timeout it has replicas follow the master itself, not the proxy before it.
 func (s *Sentinel) watch() {
 	host, port, _ := net.SplitHostPort(s.Master.Addr)
-	conf := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 600000\n",
-		s.MasterName, host, port)
+	conf := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s %[4]d\nsentinel failover-timeout %[1]s 600000\n",
+		s.MasterName, host, port, DownAfter.Milliseconds())
 	w := &Server{t: s.t, Dir: s.t.TempDir()}
 	file := filepath.Join(w.Dir, "sentinel.conf")
 	check(s.t, os.WriteFile(file, []byte(conf), 0o600))
