@@ -60,7 +60,7 @@ func TestMovingNeedsTheRightToRemove(t *testing.T) {
 func (b *bench) due(k keys, texts ...string) {
 	b.Helper()
 	for i, s := range texts {
-		err := duePut.Run(b.Context(), b.client, []string{k.due, k.dueBody}, 0, fmt.Sprint(i), "id", s, "data", s).Err()
+		err := duePut.Run(b.Context(), b.client, []string{k.due, k.dueBody}, -1000, fmt.Sprint(i), "id", s, "data", s).Err()
 		require.NoError(b, err)
 	}
 }
