@@ -82,7 +82,7 @@ var processRows = []row{
 		consuming:  child.Consuming{Lease: lease, Work: 50 * time.Millisecond},
 		nemesis:    every(200*time.Millisecond, terminate),
 		promises:   check.Promises{NoRepeats: true},
-		measure:    []func(*run){noAttemptCounted},
+		measure:    []func(*run){noAttemptCounted, handedOver(time.Second)},
 	},
 	{
 		id: "G21", fault: "none, but 1,000 subscriptions in one process", quick: 5_000, full: 50_000, consumers: 1, topics: 1000,

@@ -16,8 +16,9 @@ var clockSource []byte
 
 // Clock is the time of day as one server sees it. Its other clocks, by which it waits, are those of the machine.
 type Clock struct {
-	t    testing.TB
-	file *os.File
+	t     testing.TB
+	file  *os.File
+	ahead time.Duration
 }
 
 // StartClock is [Start] with a clock that can be set. It needs a C compiler ($CC, or cc), for a library that is loaded into the
@@ -29,18 +30,22 @@ func StartClock(t testing.TB, args ...string) (*Server, *Clock) {
 	file, err := os.Create(filepath.Join(s.Dir, "clock"))
 	check(t, err)
 	t.Cleanup(func() { file.Close() })
-	c := &Clock{t, file}
+	c := &Clock{t: t, file: file}
 	c.Set(0)
 	s.env = []string{"LD_PRELOAD=" + clockLibrary(t), "TYPEDBUS_CLOCK=" + file.Name()}
 	return s.run("redis://"), c
 }
 
-// Set sets the clock to that of the machine and ahead, which may be negative. It takes effect at once.
+// Set sets the clock to that of the machine and ahead, which may be negative. It takes effect at once. Calls are not concurrent.
 func (c *Clock) Set(ahead time.Duration) {
 	c.t.Helper()
 	_, err := c.file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(ahead.Microseconds())), 0)
 	check(c.t, err)
+	c.ahead = ahead
 }
+
+// Add sets the clock forward, or back if step is negative.
+func (c *Clock) Add(step time.Duration) { c.Set(c.ahead + step) }
 
 func clockLibrary(t testing.TB) string {
 	t.Helper()
