@@ -7,12 +7,14 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/typedbus/typedbus/bus"
 	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 	"github.com/typedbus/typedbus/internal/childtest"
 	"github.com/typedbus/typedbus/internal/sqltest"
+	"github.com/typedbus/typedbus/middleware"
 	"github.com/typedbus/typedbus/middleware/sqlclaims"
 	"github.com/typedbus/typedbus/transport/redisstream"
 )
@@ -27,7 +29,10 @@ func main() {
 	}
 }
 
-// serve runs a database until ctx ends, and prints where it is. Nothing in its table of effects keeps one from being there twice.
+// Nothing in the table of effects keeps one from being there twice. The other one has the deliveries of what was done.
+const tables = "CREATE TABLE effects (event text NOT NULL); CREATE TABLE passed_over (event text NOT NULL)"
+
+// serve runs a database until ctx ends, and prints where it is.
 func serve(ctx context.Context, _ child.Spec) error {
 	server, err := sqltest.StartPostgres()
 	if err != nil {
@@ -46,7 +51,7 @@ func serve(ctx context.Context, _ child.Spec) error {
 	if err := sqlclaims.New(db, sqlclaims.PostgreSQL, sqlclaims.Options{}).Migrate(ctx); err != nil {
 		return err
 	}
-	if _, err := db.ExecContext(ctx, "CREATE TABLE effects (event text NOT NULL)"); err != nil {
+	if _, err := db.ExecContext(ctx, tables); err != nil {
 		return err
 	}
 	fmt.Println("source", source)
@@ -71,7 +76,7 @@ func consume(ctx context.Context, s child.Spec) error {
 	})
 	return child.Logging(s, func(log history.Log) error {
 		c := child.Consumer{Spec: s, Log: log}
-		c.Use = func(*redisstream.Transport) []bus.Middleware { return []bus.Middleware{s.Once(claims)} }
+		c.Use = func(*redisstream.Transport) []bus.Middleware { return []bus.Middleware{observed(db), s.Once(claims)} }
 		c.Do = func(ctx context.Context, e *bus.Event[child.Job]) error {
 			err := inTx(ctx, e)
 			s.Lingers(ctx)
@@ -81,13 +86,37 @@ func consume(ctx context.Context, s child.Spec) error {
 	})
 }
 
-// effects writes down every effect that the database has.
+// observed has an observer told what is passed over.
+func observed(db *sql.DB) bus.Middleware {
+	return func(next bus.Handler) bus.Handler {
+		return func(ctx context.Context, d *bus.Delivery) error {
+			return next(middleware.Observed(ctx, observer{db}), d)
+		}
+	}
+}
+
+type observer struct{ db *sql.DB }
+
+func (observer) Retried(context.Context, *bus.Delivery, int, time.Duration, error) {}
+
+func (o observer) Duplicate(ctx context.Context, d *bus.Delivery, done bool) {
+	if done {
+		_, _ = o.db.ExecContext(ctx, "INSERT INTO passed_over (event) VALUES ($1)", d.ID) // it is for the table only
+	}
+}
+
+// effects writes down every effect that the database has, and prints how many deliveries were passed over.
 func effects(ctx context.Context, s child.Spec) error {
 	db, err := sql.Open("pgx", s.Sink)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	var over int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM passed_over").Scan(&over); err != nil {
+		return err
+	}
+	fmt.Println("over", over)
 	rows, err := db.QueryContext(ctx, "SELECT event FROM effects")
 	if err != nil {
 		return err
