@@ -102,6 +102,41 @@ func TestPublishWaitsForASlotOnItsWay(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
+// Renewing touches one key at a time: what touches two is refused for as long as they are on two nodes.
+func TestLeasesOutliveASlotOnItsWay(t *testing.T) {
+	leakFree(t)
+	cl := redistest.StartCluster(t, 2, 0)
+	c := cl.Client()
+	tr := New(c, Options{})
+	defer tr.Close()
+	const lease = time.Second
+	var w watcher
+	sub, err := tr.Subscribe(bounded(t), orders1, w.group("g", lease))
+	require.NoError(t, err)
+	s := sub.(*subscription)
+	require.NoError(t, tr.Publish(bounded(t), orders1, withIDs("retried", "new")))
+	ds := receive(t, s, 2)
+	settle(t, s, transport.Failed, 0, ds[0])
+	ds[0] = receive(t, s, 1)[0]
+
+	m := cl.BeginMove("orders.placed")
+	m.Keys(1, "orders.placed") // and not the retry stream
+	over := time.NewTimer(3 * lease)
+	<-over.C
+	w.mu.Lock()
+	require.Empty(t, w.lost)
+	w.mu.Unlock()
+	m.Keys(1000)
+	m.End()
+	settle(t, s, transport.Done, 0, ds...)
+	lag, err := tr.Lag(bounded(t), orders1, "g")
+	require.NoError(t, err)
+	require.Zero(t, lag.Pending)
+	require.NoError(t, s.Close(bounded(t)))
+	require.NoError(t, tr.Close())
+	require.NoError(t, c.Close())
+}
+
 func withIDs(ids ...string) []*transport.Message {
 	ms := text2msg(ids...)
 	for i, m := range ms {

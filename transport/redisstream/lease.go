@@ -61,13 +61,17 @@ type claimOn struct {
 	count int64
 }
 
-// renew tells the server that what is held is in good hands, and loses what is not ours any more.
+// renew tells the server that what is held is in good hands, and loses what is not ours any more. Each call is about one stream:
+// while a slot of a Cluster moves, its keys may be on two nodes, and neither runs a script about both.
 func (s *subscription) renew(ctx context.Context) error {
 	all := s.held.renewable()
+	retries, _ := slices.BinarySearchFunc(all, fromRetry, func(c claimOn, src source) int { return int(c.src) - int(src) })
 	var errs []error
-	for batch := range slices.Chunk(all, renewBatch) {
-		if err := s.renewBatch(ctx, batch); err != nil {
-			errs = append(errs, err)
+	for _, part := range [][]claimOn{all[:retries], all[retries:]} {
+		for batch := range slices.Chunk(part, renewBatch) {
+			if err := s.renewBatch(ctx, batch); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -92,14 +96,11 @@ func (s *subscription) renewBatch(ctx context.Context, batch []claimOn) error {
 	ctx, cancel := context.WithTimeout(ctx, max(min(s.lease/3, s.untilExpiry(), leaseTimeout), time.Millisecond))
 	defer cancel()
 	began := time.Now()
-	args := []any{s.group.Name, s.consumer, 0}
+	args := []any{s.group.Name, s.consumer}
 	for _, c := range batch {
-		if c.src == fromTopic {
-			args[2] = args[2].(int) + 1
-		}
 		args = append(args, c.id, c.count)
 	}
-	reply, err := scriptRenew.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, args...)
+	reply, err := scriptRenew.run(ctx, s.t.leases, []string{s.keys.of(batch[0].src)}, args...)
 	if err != nil {
 		return err
 	}

@@ -1,17 +1,15 @@
 -- renew keeps the leases of what a consumer holds. Each lease is (consumer, delivery count): XCLAIM alone would take back what
 -- another consumer has by now.
 --
--- KEYS  1 stream, 2 retry stream
--- ARGV  1 group, 2 consumer, 3 how many of the pairs are of the stream; the rest are of the retry stream
---       4... pairs of entry id and delivery count
+-- KEYS  1 a stream
+-- ARGV  1 group, 2 consumer, 3... pairs of entry id and delivery count
 -- returns {lost, gone}, the indexes from 0 of pairs
 --   lost  no longer of this consumer
 --   gone  were of this consumer, but their entries have been deleted; XCLAIM drops those, so nobody will get them again
-local group, consumer, main = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local key, group, consumer = KEYS[1], ARGV[1], ARGV[2]
 local lost, gone = {}, {}
-for i = 4, #ARGV, 2 do
-  local n = (i - 4) / 2
-  local key = KEYS[n < main and 1 or 2]
+for i = 3, #ARGV, 2 do
+  local n = (i - 3) / 2
   local p = redis.pcall('XPENDING', key, group, ARGV[i], ARGV[i], 1, consumer)
   if p.err then
     if p.err:sub(1, 7) ~= 'NOGROUP' then return p end
