@@ -90,6 +90,23 @@ func TestABrokerThatIsAwayIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestTheReturnOfABrokerIsSeenWithinTwoSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, tr *memory.Transport) {
+		f := &faulty{Transport: tr}
+		b := bus.New(f, quiet)
+		var got seen
+		orders.Subscribe(b, "billing", got.handle)
+		bustest.Start(t, b)
+		f.away.Store(true)
+		<-time.After(time.Minute)
+		for range 300 {
+			before := f.reads.Load()
+			<-time.After(2 * time.Second)
+			require.Greater(t, f.reads.Load(), before, "it is asked again, however long it has been away")
+		}
+	})
+}
+
 func TestOutcomesAreKeptUntilTheBrokerIsBack(t *testing.T) {
 	bubble(t, func(t *testing.T, tr *memory.Transport) {
 		f := &faulty{Transport: tr}

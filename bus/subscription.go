@@ -234,6 +234,9 @@ type trouble struct {
 
 const sayAgainAfter = time.Minute
 
+// troubleBackoff ends soon enough for a broker that is back to be noticed within two seconds.
+var troubleBackoff = Backoff{Min: 100 * time.Millisecond, Max: 1500 * time.Millisecond}
+
 // wait logs err, at most once a minute, and waits for the back-off. It returns false if ctx or stop ends the waiting.
 func (t *trouble) wait(ctx context.Context, stop <-chan struct{}, err error) bool {
 	now := time.Now()
@@ -245,7 +248,7 @@ func (t *trouble) wait(ctx context.Context, stop <-chan struct{}, err error) boo
 		t.log.Warn(t.what+", trying again", "error", err, "for", now.Sub(t.since).Round(time.Millisecond))
 	}
 	t.tries++
-	timer := time.NewTimer(Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}.After(t.tries))
+	timer := time.NewTimer(troubleBackoff.After(t.tries))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
