@@ -7,27 +7,31 @@ import (
 	"time"
 )
 
-// ask sends a request and appends its answer to buf, before the deadline of ctx. go-redis makes the connection and speaks on it at other times, but would copy
+// ask sends a request and appends its answer to buf, before the deadline of ctx, and says when the answer began to come in: what it
+// says was so then at the latest, however long it is. go-redis makes the connection and speaks on it at other times, but would copy
 // an answer text by text, with an allocation for each. After an error the connection is of no more use.
-func (c *readConn) ask(ctx context.Context, request, buf []byte) ([]byte, error) {
+func (c *readConn) ask(ctx context.Context, request, buf []byte) (answer []byte, came time.Time, err error) {
 	until, _ := ctx.Deadline()
 	if err := c.socket.SetDeadline(until); err != nil {
-		return buf, err
+		return buf, came, err
 	}
 	defer c.socket.SetDeadline(time.Time{}) // go-redis may be told to set none (WriteTimeout -2), and would meet this one
 	if _, err := c.socket.Write(request); err != nil {
-		return buf, err
+		return buf, came, err
 	}
 	for end := (answerEnd{open: 1}); ; {
 		buf = withRoom(buf, end.wants)
 		n, err := c.socket.Read(buf[len(buf):cap(buf)])
+		if came.IsZero() {
+			came = time.Now()
+		}
 		buf = buf[:len(buf)+n]
 		over, bad := end.in(buf)
 		if over || bad != nil {
-			return buf, bad
+			return buf, came, bad
 		}
 		if err != nil {
-			return buf, err
+			return buf, came, err
 		}
 	}
 }

@@ -67,7 +67,7 @@ func TestAskEndsAtItsDeadline(t *testing.T) {
 	go func() { _, _ = theirs.Read(make([]byte, 100)) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := (&readConn{socket: ours}).ask(ctx, appendCommand(nil, "PING"), nil)
+	_, _, err := (&readConn{socket: ours}).ask(ctx, appendCommand(nil, "PING"), nil)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	assert.True(t, isTimeout(err))
 }
@@ -87,7 +87,7 @@ func TestAskLeavesNoDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	c := &readConn{socket: ours}
-	answer, err := c.ask(ctx, appendCommand(nil, "PING"), nil)
+	answer, _, err := c.ask(ctx, appendCommand(nil, "PING"), nil)
 	require.NoError(t, err)
 	assert.Equal(t, "+PONG\r\n", string(answer))
 	<-ctx.Done()
@@ -114,7 +114,7 @@ func TestAnswersOfAServer(t *testing.T) {
 	defer reads.close()
 
 	var rr readReply
-	rr.buffer, err = conn.ask(ctx, appendCommand(nil, "XREADGROUP", "GROUP", "g", "c", "COUNT", "10", "STREAMS", "orders", "retry", ">", ">"), nil)
+	rr.buffer, _, err = conn.ask(ctx, appendCommand(nil, "XREADGROUP", "GROUP", "g", "c", "COUNT", "10", "STREAMS", "orders", "retry", ">", ">"), nil)
 	require.NoError(t, err)
 	require.NoError(t, rr.parse(rr.text(), "retry"))
 	require.Equal(t, 6, len(rr.entries))
@@ -125,7 +125,7 @@ func TestAnswersOfAServer(t *testing.T) {
 	pending, err := conn.XPending(ctx, "orders", "g").Result()
 	require.NoError(t, err)
 	assert.Equal(t, int64(3), pending.Count)
-	answer, err := conn.ask(ctx, appendCommand(nil, "XREADGROUP", "GROUP", "none", "c", "STREAMS", "orders", ">"), nil)
+	answer, _, err := conn.ask(ctx, appendCommand(nil, "XREADGROUP", "GROUP", "none", "c", "STREAMS", "orders", ">"), nil)
 	require.NoError(t, err)
 	assert.True(t, isGroupGone(new(readReply).parse(string(answer), "retry")))
 }

@@ -37,12 +37,12 @@ func (s *subscription) claims() bool { return s.lease < alwaysClaims || s.others
 func (s *subscription) claim(ctx context.Context, limit int) error {
 	r := &s.reader
 	r.claimAt, r.suspectsAt = time.Now().Add(jittered(claimTick(s.lease))), time.Time{}
-	alone := s.t.quarantine.take()
+	alone, began := s.t.quarantine.take(), time.Now()
 	order := []source{r.scan.first, fromTopic + fromRetry - r.scan.first}
 	reply, err := s.askForClaims(ctx, limit, order, alone)
 	parts := list(reply)
 	for i, src := range order[:min(len(parts), len(order))] {
-		s.claimed(src, list(parts[i]))
+		s.claimed(ctx, src, list(parts[i]), began)
 	}
 	if suspect := list(at(parts, 2)); len(suspect) > 0 {
 		s.held.isolate(entryKey(order[number(suspect[0])-1], text(at(suspect, 1))))
@@ -73,12 +73,12 @@ func (s *subscription) askForClaims(ctx context.Context, limit int, order []sour
 }
 
 // claimed takes what claim.lua returns for one stream.
-func (s *subscription) claimed(src source, part []any) {
+func (s *subscription) claimed(ctx context.Context, src source, part []any, since time.Time) {
 	r, tick := &s.reader, claimTick(s.lease)
 	begins := r.scan.cursor[src] == "0-0"
 	r.scan.cursor[src] = text(at(part, 0))
 	r.scan.left[src] = number(at(part, 3)) > 0 || r.scan.left[src] && !begins
-	s.take(scriptEntries(src, at(part, 1)))
+	s.take(ctx, scriptEntries(src, at(part, 1)), since)
 	s.lostByTrimming(list(at(part, 2)))
 	if r.scan.cursor[src] != "0-0" { // long lists are looked through in a tick, not in many
 		r.claimAt = time.Now().Add(tick / 16)
@@ -124,6 +124,7 @@ func (s *subscription) adoptFrom(ctx context.Context, src source) error {
 	for {
 		var page []redis.XPendingExt
 		var reply any
+		began := time.Now()
 		err := s.do(ctx, answerWithin, func(ctx context.Context, c *readConn) (err error) {
 			page, err = c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.keys.of(src), Group: s.group.Name,
 				Start: from, End: "+", Count: scriptBatch, Consumer: s.consumer}).Result()
@@ -135,7 +136,7 @@ func (s *subscription) adoptFrom(ctx context.Context, src source) error {
 		if err != nil {
 			return err
 		}
-		s.takeAdopted(src, reply)
+		s.takeAdopted(ctx, src, reply, began)
 		if len(page) < scriptBatch {
 			return nil
 		}
@@ -154,7 +155,7 @@ func (s *subscription) stranded(src source, page []redis.XPendingExt) []any {
 	return args
 }
 
-func (s *subscription) takeAdopted(src source, reply any) {
+func (s *subscription) takeAdopted(ctx context.Context, src source, reply any, since time.Time) {
 	var live []entry
 	var deleted []any
 	for _, e := range scriptEntries(src, reply) {
@@ -164,7 +165,7 @@ func (s *subscription) takeAdopted(src source, reply any) {
 			live = append(live, e)
 		}
 	}
-	s.take(live)
+	s.take(ctx, live, since)
 	s.held.isolateOne(live)
 	s.lostByTrimming(deleted)
 }

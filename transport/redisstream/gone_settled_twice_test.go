@@ -23,7 +23,7 @@ func TestGoneIsSettledOnce(t *testing.T) {
 	b.publish(1)
 	d := receive(t, s, 1)[0]
 	require.NoError(t, b.client.XTrimMaxLen(t.Context(), "orders", 0).Err())
-	require.NoError(t, s.renew(t.Context()))
+	require.NoError(t, s.renew(t.Context(), leaseTimeout))
 	n := 1
 	proxy.Lose(func(request []byte) bool {
 		if !bytes.Contains(request, []byte("evalsha")) {

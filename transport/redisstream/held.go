@@ -46,14 +46,14 @@ type heldSet struct {
 
 func (hs *heldSet) init() { hs.byKey = map[string]*held{} }
 
-// hold adds entries and returns those that were not held. A claim also brings what is held, when renewing was late: it goes on
+// hold adds entries, ours since then, and returns those that were not held. A claim also brings what is held, when renewing was late: it goes on
 // with the delivery count it has now, or, if its lease had run out, is lost and comes again. The Receive that runs calls it.
-func (s *subscription) hold(es []entry) (fresh []*held) {
-	now := time.Now()
+func (s *subscription) hold(es []entry, since time.Time) (fresh []*held) {
 	fresh = make([]*held, len(es))
 	for i := range es {
-		fresh[i] = s.holdable(&es[i], now)
+		fresh[i] = s.holdable(&es[i], since)
 	}
+	now := time.Now()
 	hs := &s.held
 	hs.mu.Lock()
 	var lost []*transport.Delivery
@@ -61,7 +61,7 @@ func (s *subscription) hold(es []entry) (fresh []*held) {
 	for _, f := range fresh {
 		h := hs.byKey[f.key]
 		if h != nil && elapsed(h.since, now) < s.lease {
-			h.count, h.since = f.count, now
+			h.count, h.since = f.count, since
 			continue
 		}
 		lost = hs.drop(lost, h)
@@ -79,7 +79,7 @@ func (s *subscription) hold(es []entry) (fresh []*held) {
 }
 
 // holdable makes a lease of an entry, with copies of all that is in it: an entry is part of a large answer.
-func (s *subscription) holdable(e *entry, now time.Time) *held {
+func (s *subscription) holdable(e *entry, since time.Time) *held {
 	s.held.serial++
 	body := s.takeLongBody(e)
 	var serial [13]byte
@@ -96,7 +96,7 @@ func (s *subscription) holdable(e *entry, now time.Time) *held {
 	keep(&b, e.fields)
 	copied := b.String()
 
-	h := &held{key: copied[:keyLen], count: e.count, kept: kept(copied[receiptLen:]), body: body, since: now}
+	h := &held{key: copied[:keyLen], count: e.count, kept: kept(copied[receiptLen:]), body: body, since: since}
 	s.describe(h, copied[:receiptLen], e.fields != nil)
 	return h
 }

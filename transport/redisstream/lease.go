@@ -35,7 +35,7 @@ func (s *subscription) keepLeases() {
 			}
 		}
 		late := s.expire() // this process stood still for a lease: others may have had a message and be done with it
-		err := s.renew(s.lived)
+		err := s.renew(s.lived, s.renewWithin())
 		if late = s.expire() || late; late && !failing {
 			failing = true
 			s.warn(s.leasesLost(err))
@@ -63,13 +63,14 @@ type claimOn struct {
 
 // renew tells the server that what is held is in good hands, and loses what is not ours any more. Each call is about one stream:
 // while a slot of a Cluster moves, its keys may be on two nodes, and neither runs a script about both.
-func (s *subscription) renew(ctx context.Context) error {
+// limit is for each batch.
+func (s *subscription) renew(ctx context.Context, limit time.Duration) error {
 	all := s.held.renewable()
 	retries, _ := slices.BinarySearchFunc(all, fromRetry, func(c claimOn, src source) int { return int(c.src) - int(src) })
 	var errs []error
 	for _, part := range [][]claimOn{all[:retries], all[retries:]} {
 		for batch := range slices.Chunk(part, renewBatch) {
-			if err := s.renewBatch(ctx, batch); err != nil {
+			if err := s.renewBatch(ctx, limit, batch); err != nil {
 				errs = append(errs, err)
 			}
 		}
@@ -92,8 +93,13 @@ func (hs *heldSet) renewable() []claimOn {
 	return all
 }
 
-func (s *subscription) renewBatch(ctx context.Context, batch []claimOn) error {
-	ctx, cancel := context.WithTimeout(ctx, max(min(s.lease/3, s.untilExpiry(), leaseTimeout), time.Millisecond))
+// renewWithin leaves time for another try before the first lease runs out.
+func (s *subscription) renewWithin() time.Duration {
+	return max(min(s.lease/3, s.untilExpiry(), leaseTimeout), time.Millisecond)
+}
+
+func (s *subscription) renewBatch(ctx context.Context, limit time.Duration, batch []claimOn) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
 	args := []any{s.group.Name, s.consumer}

@@ -119,8 +119,9 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 	reply.request = appendCommand(reply.request[:0], "xreadgroup", "group", s.group.Name, s.consumer,
 		"count", strconv.Itoa(reply.within(limit)), "block", strconv.FormatInt(block.Milliseconds(), 10),
 		"streams", s.keys.stream, s.keys.retry, ">", ">")
+	var came time.Time
 	err := s.do(ctx, block+readMargin, func(ctx context.Context, c *readConn) (err error) {
-		if reply.buffer, err = c.ask(ctx, reply.request, reply.buffer); err != nil {
+		if reply.buffer, came, err = c.ask(ctx, reply.request, reply.buffer); err != nil {
 			return err
 		}
 		return reply.parse(reply.text(), s.keys.retry)
@@ -133,7 +134,7 @@ func (s *subscription) read(ctx context.Context, limit int) error {
 		return nil
 	}
 	s.reader.empty, s.reader.gapped = 0, false
-	s.take(reply.entries)
+	s.take(ctx, reply.entries, came)
 	return nil
 }
 
@@ -156,11 +157,17 @@ func (s *subscription) blockTime(now time.Time) time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// take leases what a read or a claim brought.
-func (s *subscription) take(es []entry) {
-	if len(es) > 0 {
-		s.seen.note(es)
-		s.reader.buffer = append(s.reader.buffer, s.hold(es)...)
+// take leases what a read or a claim brought, which has been ours since then. If it took long to come, its leases may have run out
+// before a renewal is due.
+func (s *subscription) take(ctx context.Context, es []entry, since time.Time) {
+	if len(es) == 0 {
+		return
+	}
+	s.seen.note(es)
+	s.reader.buffer = append(s.reader.buffer, s.hold(es, since)...)
+	if time.Since(since) > s.lease/3 {
+		s.renew(ctx, leaseTimeout)
+		s.expire()
 	}
 }
 
@@ -176,7 +183,7 @@ func (s *subscription) rejoin(ctx context.Context) error {
 		return err
 	}
 	r.rejoin, r.joined = false, time.Now()
-	s.renew(ctx)
+	s.renew(ctx, s.renewWithin())
 	return nil
 }
 

@@ -286,7 +286,7 @@ func TestLeaseThatCameBackIsAnother(t *testing.T) {
 	}
 	err := s.Settle(t.Context(), []transport.Settlement{{Delivery: ds[0], Verdict: transport.Failed}})
 	require.ErrorIs(t, err, transport.ErrLeaseLost)
-	require.NoError(t, s.renew(t.Context()))
+	require.NoError(t, s.renew(t.Context(), leaseTimeout))
 	require.Equal(t, []*transport.Delivery{ds[0], ds[1]}, w.lost)
 	require.EqualValues(t, 2, b.client.XPending(t.Context(), "orders", "g").Val().Count)
 }
