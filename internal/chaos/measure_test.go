@@ -170,7 +170,7 @@ func letters(r *run) {
 		}
 	}
 	for i := range r.promises.MaxDead {
-		want[fmt.Sprint("poison-", i)] = true
+		want[poisonID(i)] = true
 	}
 	for id := range want {
 		assert.Equal(r, 1, r.end.Letters[id], "letters of %s", id)

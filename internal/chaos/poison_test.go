@@ -10,27 +10,39 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/chaos/history"
 	"github.com/typedbus/typedbus/transport"
 )
 
-// poison adds entries that are no events of the topic, and then lets others befall the run.
+// poison adds entries that are no events of the topic while others befall the run.
 func poison(n int, others fault) fault {
 	return func(r *run) {
 		r.raw = map[string]string{}
-		for i := range n {
-			id := fmt.Sprint("poison-", i)
-			fields := r.badEntry(i, id)
-			r.raw[id] = fields[len(fields)-1].(string)
-			r.log.Log(history.Record{What: history.Publishing, ID: id})
-			require.NoError(r, r.redis.XAdd(r.Context(), &redis.XAddArgs{Stream: child.Jobs.Name(), Values: fields}).Err())
-			r.log.Log(history.Record{What: history.Published, ID: id})
-			r.faults++
+		entries := make([][]any, n)
+		for i := range entries {
+			entries[i] = r.badEntry(i, poisonID(i))
+			r.raw[poisonID(i)] = entries[i][len(entries[i])-1].(string)
 		}
+		r.faults += n
+		var adding sync.WaitGroup
+		adding.Go(func() { r.add(entries) })
 		others(r)
+		adding.Wait()
+	}
+}
+
+func poisonID(i int) string { return fmt.Sprint("poison-", i) }
+
+func (r *run) add(entries [][]any) {
+	for i, fields := range entries {
+		r.log.Log(history.Record{What: history.Publishing, ID: poisonID(i)})
+		err := r.redis.XAdd(r.Context(), &redis.XAddArgs{Stream: child.Jobs.Name(), Values: fields}).Err()
+		if !assert.NoError(r, err) {
+			return
+		}
+		r.log.Log(history.Record{What: history.Published, ID: poisonID(i)})
 	}
 }
 
