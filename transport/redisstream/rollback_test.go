@@ -115,6 +115,7 @@ func TestRollbackIsSeen(t *testing.T) {
 		"read, overtaken":     {read: true, after: 20},
 		"tended, nothing new": {tended: true},
 		"tended, overtaken":   {tended: true, after: 20},
+		"tended, fewer since": {tended: true, after: 2},
 		"nobody has seen it":  {after: 1, unknown: true},
 	} {
 		t.Run(name, func(t *testing.T) {

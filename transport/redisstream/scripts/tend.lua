@@ -99,15 +99,17 @@ local function upto(id)
   return there[1] and there[#there][1] or first[1]
 end
 
--- missing is where what the stream lacks begins, and how many entries that are at least; nothing if nothing is known to be missing.
+-- missing is where what the stream lacks begins, "" if that is not known, and how many entries that are at least; nothing if nothing
+-- is known to be missing.
 -- What was trimmed or deleted on purpose is not.
 local seen, had, last = ARGV[4], tonumber(ARGV[5]), field(info, 'last-generated-id')
 local function missing()
+  local least = math.max(had - added, 0)
   if seen == '0-0' then return end
-  if compare(last, seen) < 0 then return last, math.max(had - added, 0) end
-  if added < had then return '', had - added end
-  if not first or compare(seen, first[1]) < 0 or compare(field(info, 'max-deleted-entry-id'), seen) >= 0 then return end
-  if not redis.call('XRANGE', stream, seen, seen, 'COUNT', 1)[1] then return upto(seen), 0 end
+  if compare(last, seen) < 0 then return last, least end
+  if first and compare(seen, first[1]) >= 0 and compare(field(info, 'max-deleted-entry-id'), seen) < 0
+    and not redis.call('XRANGE', stream, seen, seen, 'COUNT', 1)[1] then return upto(seen), least end
+  if least > 0 then return '', least end
 end
 local lacks, lack = missing()
 
