@@ -37,6 +37,9 @@ func Logging(s Spec, f func(history.Log) error) error {
 		return err
 	}
 	defer log.Close()
+	if s.Lease > 0 {
+		defer noteStalls(log, s.Lease/3)()
+	}
 	return f(log)
 }
 

@@ -62,6 +62,11 @@ func fileName(process string) string {
 // those whom they befall. A write that fails is told by Close.
 func (w *Writer) Log(r Record) {
 	r.At = Now()
+	w.Keep(r)
+}
+
+// Keep is Log for what has happened before, when r says.
+func (w *Writer) Keep(r Record) {
 	if r.Process == "" {
 		r.Process = w.process
 	}
