@@ -130,7 +130,7 @@ func (j *tendJob) script() ([]string, []any) {
 	for _, s := range j.subs {
 		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name, j.sight.groups[s.group.Name].String())
 	}
-	return keys, args
+	return keys, append(args, j.sight.last.String())
 }
 
 // tendedTopic reports what the script found, and plans the next look.

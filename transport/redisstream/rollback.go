@@ -91,7 +91,8 @@ const lookSoon = 200 * time.Millisecond
 // A sight is what subscriptions of one topic had seen when a script was called.
 type sight struct {
 	stream position // how far anybody has seen the stream
-	added  int64    // how many entries it had ever had then, or before
+	last   position // how far it went when it was last tended
+	added  int64    // how many entries it had ever had then
 	groups map[string]position
 	subs   map[*subscription][2]position
 }
@@ -109,7 +110,7 @@ func (e *tended) sightOf() sight {
 	if (suspects != position{}) {
 		si.stream = suspects
 	}
-	si.stream, si.added = si.stream.max(e.last), e.added
+	si.stream, si.last, si.added = si.stream.max(e.last), e.last, e.added
 	return si
 }
 

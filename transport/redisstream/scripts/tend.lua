@@ -3,8 +3,8 @@
 -- KEYS  1 stream, 2 quiet, 3... cursors
 -- ARGV  1 how many entries to keep, 0 for no limit, 2 for how many milliseconds, 0 for no limit, 3 how many to
 --       remove at most, 4 how far the caller has seen the stream, "0-0" if not at all, 5 how many entries it had ever had
---       then, 6 after how many milliseconds a group that nobody reads is given up, 0 for never, 7... groups and how far the caller
---       has read for each, by cursor
+--       when the caller looked last, 6 after how many milliseconds a group that nobody reads is given up, 0 for never,
+--       7, 8... groups and how far the caller has read for each, by cursor; last how far the stream went when the caller looked last
 -- returns {trimmed, groups, changed, last, added, holder, passed}
 --   trimmed  how many entries were removed. Only those that every group of the stream has acknowledged are, but for groups given up,
 --            and none if there is no other group
@@ -118,7 +118,8 @@ local found, changed, is = {}, 0, run()
 -- back is what of a group went back, as returned. stands, id, n and told: where the group is, and what its cursor says.
 local function back(stands, read, id, n, told)
   if lacks then
-    if compare(seen, told) > 0 then return {'stream', lacks, lacks == '' and '' or seen, lack} end
+    -- An old count tells only of what has happened since: the loss of that may be told already, and there be new entries.
+    if compare(lacks == '' and ARGV[#ARGV] or seen, told) > 0 then return {'stream', lacks, lacks == '' and '' or seen, lack} end
   elseif id and n > added then
     return {'stream', '', '', n - added}
   elseif compare(stands, read) < 0 then
