@@ -23,7 +23,7 @@ const root = "../.."
 // imports are what a snippet may use without saying so.
 var imports = map[string]string{
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "signal": "os/signal", "slog": "log/slog",
-	"sql": "database/sql", "strings": "strings", "synctest": "testing/synctest", "testing": "testing", "time": "time", "http": "net/http",
+	"sql": "database/sql", "tls": "crypto/tls", "x509": "crypto/x509", "strings": "strings", "synctest": "testing/synctest", "testing": "testing", "time": "time", "http": "net/http",
 	"redis":       "github.com/redis/go-redis/v9",
 	"bus":         "github.com/typedbus/typedbus/bus",
 	"bustest":     "github.com/typedbus/typedbus/bus/bustest",
