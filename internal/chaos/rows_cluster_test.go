@@ -22,6 +22,7 @@ var clusterRows = []row{
 			Fates: []child.Fate{child.Every(10, child.FailsOnce), child.Every(50, child.FailsAlways)}},
 		consuming: child.Consuming{Lease: lease, Work: 20 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
 		nemesis:   probing(every(2*time.Second, moveSlot)),
+		promises:  check.Promises{NoRepeats: true},
 		measure:   []func(*run){letters, undisturbed},
 	},
 	{
@@ -30,8 +31,8 @@ var clusterRows = []row{
 		publishing: child.Publishing{Rate: 400, Dedup: 10 * time.Second},
 		consuming:  many,
 		nemesis:    probing(every(2*time.Second, moveSlot)),
-		promises:   check.Promises{Dedup: true},
-		measure:    []func(*run){undisturbed, storedOnce, waits(3 * time.Second)},
+		promises:   check.Promises{Dedup: true, NoRepeats: true},
+		measure:    []func(*run){undisturbed, storedOnce, waits(5 * time.Second)},
 	},
 	{
 		id: "G15", fault: "kill -9 of the topic's master in a Cluster, whose replica takes over; Durable with 1 replica",
@@ -40,7 +41,7 @@ var clusterRows = []row{
 		consuming:  many,
 		nemesis:    every(4*time.Second, killMaster),
 		promises:   check.Promises{MayRewind: true},
-		measure:    []func(*run){failsOver},
+		measure:    []func(*run){failsOver, nothingTakenBack},
 	},
 	{
 		id: "G15b", fault: "kill -9 of the topic's master in a Cluster, whose replica takes over",
@@ -49,6 +50,6 @@ var clusterRows = []row{
 		consuming:  many,
 		nemesis:    every(4*time.Second, killMaster),
 		promises:   check.Promises{MayLose: true, MayRewind: true},
-		measure:    []func(*run){failsOver, lossSaid},
+		measure:    []func(*run){failsOver, takenBackIsSaid},
 	},
 }

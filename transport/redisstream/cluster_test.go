@@ -41,6 +41,7 @@ func TestPublishOnACluster(t *testing.T) {
 		require.EqualValues(t, each, c.ZCard(t.Context(), "{"+name+"}:due").Val())
 	}
 	require.Len(t, tr.committer.lanes, 3)
+	require.EqualError(t, tr.clarify("receive", "topic1", replyError("MOVED 1 127.0.0.1:1")), "redisstream: receive: the key is on another node of the Cluster now")
 	rc, err := tr.reads.conn(bounded(t), "topic1")
 	require.NoError(t, err)
 	require.NoError(t, rc.XLen(t.Context(), "topic1").Err(), "the node that has the key")
@@ -65,7 +66,7 @@ func TestClusterSlotMovesWhilePublishing(t *testing.T) {
 }
 
 // While keys of a slot are on both nodes a script with several keys is answered TRYAGAIN. It has done nothing.
-func TestPublishWaitsForASlotOnItsWay(t *testing.T) {
+func TestScriptsWaitForASlotOnItsWay(t *testing.T) {
 	leakFree(t)
 	cl := redistest.StartCluster(t, 2, 0)
 	c := cl.Client()
@@ -90,6 +91,10 @@ func TestPublishWaitsForASlotOnItsWay(t *testing.T) {
 	}
 	publishing.Go(func() { assert.NoError(t, tr.Publish(bounded(t), topic, withIDs(want[1:]...))) })
 	publishing.Go(func() { assert.NoError(t, tr.Publish(bounded(t), orders1, delayedMsg("later", time.Hour))) })
+	publishing.Go(func() {
+		_, err := tr.Lag(bounded(t), orders1, "g")
+		assert.ErrorIs(t, err, transport.ErrNoGroup)
+	})
 	refused(t, c, "TRYAGAIN", 10)
 	m.Keys(1, "orders.placed") // what is stored in the stream is on one node now, the mark of its id on the other
 	refused(t, c, "TRYAGAIN", 10)

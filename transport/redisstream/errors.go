@@ -138,6 +138,8 @@ func (t *Transport) clarify(op, key string, err error) error {
 	text, cause := explain(err), []error{err}
 	switch a := answerOf(err); {
 	case a == nil:
+	case a.code == "MOVED" && t.reads.cluster != nil:
+		text = "the key is on another node of the Cluster now"
 	case a.code == "WRONGTYPE":
 		text = t.wrongType(key, err)
 	case isDenied(err):
