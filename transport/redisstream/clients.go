@@ -31,8 +31,11 @@ func newClients(ctx context.Context, given redis.UniversalClient) (clients, erro
 	switch c := given.(type) {
 	case *redis.Client:
 		if c != nil {
-			leases := redis.NewClient(leaseOptions(c.Options()))
-			return clients{newReadClients(ctx, c, nil, leases), leases}, nil
+			f := newFollower(ctx, c.Options())
+			leases := redis.NewClient(leaseOptions(f.options(c.Options())))
+			reads := newReadClients(ctx, c, nil, leases)
+			reads.follower = f
+			return clients{reads, leases}, nil
 		}
 	case *redis.ClusterClient:
 		if c == nil {
@@ -156,6 +159,8 @@ type readClients struct {
 	cluster *redis.ClusterClient  // the command client; nil elsewhere
 	leases  redis.UniversalClient // respects contexts, and is never busy for long
 
+	follower *follower // nil without Sentinels
+
 	mu     sync.Mutex
 	open   map[*readConn]struct{}
 	closed bool
@@ -193,6 +198,11 @@ func (r *readClients) control(ctx context.Context, key string) (*redis.Client, e
 	return r.leases.(*redis.Client), nil
 }
 
+// optionsOf are what other clients of the same server are made from.
+func (r *readClients) optionsOf(node *redis.Client) *redis.Options {
+	return r.follower.options(node.Options())
+}
+
 // conn connects to the server that has key.
 func (r *readClients) conn(ctx context.Context, key string) (*readConn, error) {
 	node, err := r.node(ctx, key)
@@ -203,7 +213,7 @@ func (r *readClients) conn(ctx context.Context, key string) (*readConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := readOptions(node.Options())
+	o := readOptions(r.optionsOf(node))
 	socket := catchSocket(o)
 	client := redis.NewClient(o)
 	c := &readConn{Conn: client.Conn(), node: control, client: client, owner: r}
@@ -252,6 +262,7 @@ func (r *readClients) close() {
 	for c := range open {
 		c.client.Close()
 	}
+	r.follower.wait()
 }
 
 // unblock makes the blocked read of c return redis.Nil now. It does nothing while c is not blocked.

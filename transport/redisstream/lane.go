@@ -59,14 +59,14 @@ func (c *committer) lane(ctx context.Context, key string, d transport.Durability
 		return nil, err
 	}
 	if d.Asked() {
-		return c.durableLane(node.Options(), d), nil
+		return c.durableLane(c.t.reads.optionsOf(node), d), nil
 	}
 	addr := node.Options().Addr
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.lanes[addr]
 	if l == nil {
-		l = &lane{t: c.t, solo: newSolo(node.Options()), closed: c.t.ctx.Err() != nil}
+		l = &lane{t: c.t, solo: newSolo(c.t.reads.optionsOf(node)), closed: c.t.ctx.Err() != nil}
 		c.lanes[addr] = l
 	}
 	return l, nil
