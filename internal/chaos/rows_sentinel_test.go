@@ -37,7 +37,7 @@ var sentinelRows = []row{
 	},
 	{
 		id: "G13", fault: "Sentinel: the replica is cut off for 2 s, then kill -9 of the master; Durable with 1 replica",
-		quick: 6_000, full: 20_000, consumers: 4, at: watched(),
+		quick: 3_000, full: 20_000, consumers: 4, at: watched(),
 		publishing: child.Publishing{Rate: 400, Durable: durable},
 		consuming:  many,
 		nemesis:    every(time.Second, severed(2*time.Second)),
