@@ -38,6 +38,14 @@ var effectRows = []row{
 		measure:    []func(*run){oneOutputEach},
 	},
 	{
+		id: "G3d", fault: "G3c on a Cluster of 3, where outputs are relayed to another slot; kill -9 only", quick: 3_000, full: 50_000, consumers: 8,
+		at:         clustered(3, 0),
+		publishing: child.Publishing{Rate: 300},
+		consuming:  child.Consuming{Lease: lease, Work: 5 * time.Millisecond, Effect: child.Relayed, Linger: 10 * time.Millisecond},
+		nemesis:    relaying(every(200*time.Millisecond, kill)),
+		measure:    []func(*run){oneOutputEach},
+	},
+	{
 		id: "G8d", fault: "G8, and the topic has Dedup", quick: 6_000, full: 100_000, consumers: 4, behind: publishers, params: "?read_timeout=200ms",
 		publishing: child.Publishing{Rate: 600, Dedup: time.Minute},
 		consuming:  many,
