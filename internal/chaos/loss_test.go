@@ -40,19 +40,32 @@ func evict(r *run) {
 	r.heal("server", "data loss: eviction")
 }
 
-// quiet: a consumer logs no more than a line in so long, on average.
+// quiet: a consumer logs no more than a line in so long, on average, besides one for each handler that lost its event.
 func quiet(each time.Duration) func(*run) {
 	return func(r *run) {
 		lasted := time.Duration(r.history[len(r.history)-1].At - r.history[0].At)
 		files, err := filepath.Glob(filepath.Join(r.dir, "c*.txt"))
 		require.NoError(r, err)
-		most := 0
+		most, events := 0, 0
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			require.NoError(r, err)
-			most = max(most, bytes.Count(text, []byte("\n")))
+			of := bytes.Count(text, []byte(" id=p-"))
+			most, events = max(most, bytes.Count(text, []byte("\n"))-of), max(events, of)
 		}
 		assert.LessOrEqual(r, most, int(lasted/each), "lines that a consumer logs")
-		r.note("at most %d lines of a consumer in its log in %v", most, lasted.Round(time.Second))
+		assert.LessOrEqual(r, events, 16*r.faults, "lines that a consumer logs of its handlers")
+		r.note("a consumer logs at most %d lines in %v, and %d of handlers", most, lasted.Round(time.Second), events)
 	}
+}
+
+// toldOnce: of each loss there is one report, by whoever finds it first.
+func toldOnce(r *run) {
+	var said []string
+	for _, h := range r.history {
+		if h.What == history.Loss {
+			said = append(said, h.Process+": "+h.Text)
+		}
+	}
+	assert.Len(r, said, r.lossy(), "reports of loss")
 }

@@ -23,19 +23,19 @@ var linkRows = []row{
 	{
 		// What a lost reply brought is adopted as soon as the connection is made again. Who waits for the lease instead is
 		// ten times as late as fails.
-		id: "G9", fault: "1 % of all replies to consumers lost", quick: 10_000, full: 200_000, consumers: 4, behind: consumers,
-		publishing: child.Publishing{Rate: 1000},
+		id: "G9", fault: "1 % of all replies to consumers lost", quick: 6_000, full: 200_000, consumers: 4, behind: consumers,
+		publishing: child.Publishing{Rate: 500},
 		consuming:  child.Consuming{Lease: 15 * lease, Work: 5 * time.Millisecond},
 		nemesis:    swallowing(0.01, calm),
 		measure:    []func(*run){waits(time.Second)},
 	},
 	{
 		// A claim is known by the two cursors with which it ends.
-		id: "G9b", fault: "half of the replies to claims lost; kill -9 of one of 4 consumers every 500 ms",
+		id: "G9b", fault: "a fifth of the replies to claims lost; kill -9 of one of 4 consumers every 500 ms",
 		quick: 6_000, full: 60_000, consumers: 4, behind: consumers,
 		publishing: child.Publishing{Rate: 500},
 		consuming:  many,
-		nemesis:    swallowing(0.5, every(500*time.Millisecond, kill), "0-0\r\n$3\r\n0-0"),
+		nemesis:    swallowing(0.2, every(500*time.Millisecond, kill), "0-0\r\n$3\r\n0-0"),
 		measure:    []func(*run){orphans(lease + lease/4 + time.Second)},
 	},
 	{
@@ -88,7 +88,7 @@ var clockRows = []row{
 		id: "G20c", fault: "kill -9 of one of 4 consumers, and the server's clock is an hour back for 5 leases; some events fail",
 		at: timed(), quick: 7_500, full: 40_000, consumers: 4,
 		publishing: child.Publishing{Rate: 500, Fates: someFail},
-		consuming:  child.Consuming{Lease: lease, Work: 20 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
+		consuming:  child.Consuming{Lease: lease, Work: 100 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
 		nemesis:    once(2*time.Second, killedThen(back(time.Hour, 5*lease))),
 		measure:    []func(*run){stuck, letters},
 	},

@@ -31,7 +31,7 @@ var serverRows = []row{
 		consuming:  many,
 		nemesis:    every(4*time.Second, crash("data loss: kill -9 without persistence")),
 		promises:   check.Promises{MayLose: true, MayRewind: true},
-		measure:    []func(*run){resumes(2 * time.Second), lossReported, quiet(time.Second)},
+		measure:    []func(*run){resumes(2 * time.Second), lossReported, toldOnce, quiet(time.Second)},
 	},
 	{
 		id: "G7b", fault: "FLUSHALL every 4 s", quick: 10_000, full: 100_000, consumers: 4,
@@ -39,7 +39,7 @@ var serverRows = []row{
 		consuming:  many,
 		nemesis:    every(4*time.Second, flush),
 		promises:   check.Promises{MayLose: true, MayRewind: true},
-		measure:    []func(*run){resumes(2 * time.Second), lossReported, quiet(time.Second)},
+		measure:    []func(*run){resumes(2 * time.Second), lossReported, toldOnce, quiet(time.Second)},
 	},
 	{
 		id: "G7c", fault: "DEL of the topic's stream, or eviction of all, every 4 s", quick: 10_000, full: 100_000, consumers: 4,
@@ -47,7 +47,7 @@ var serverRows = []row{
 		consuming:  many,
 		nemesis:    every(4*time.Second, drop, evict),
 		promises:   check.Promises{MayLose: true, MayRewind: true},
-		measure:    []func(*run){resumes(2 * time.Second), lossReported, quiet(time.Second)},
+		measure:    []func(*run){resumes(2 * time.Second), lossReported, toldOnce, quiet(time.Second)},
 	},
 	{
 		id: "G16", fault: "Redis is full for 2 s every 2 s; a tenth of the events fails once, a fiftieth always",
