@@ -16,18 +16,12 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
-// poison adds entries that are no events of the topic while others befall the run.
+// poison adds entries that are no events of the topic while others, which must leave r.rand alone, befall the run.
 func poison(n int, others fault) fault {
 	return func(r *run) {
-		r.raw = map[string]string{}
-		entries := make([][]any, n)
-		for i := range entries {
-			entries[i] = r.badEntry(i, poisonID(i))
-			r.raw[poisonID(i)] = entries[i][len(entries[i])-1].(string)
-		}
 		r.faults += n
 		var adding sync.WaitGroup
-		adding.Go(func() { r.add(entries) })
+		adding.Go(func() { r.add(n) })
 		others(r)
 		adding.Wait()
 	}
@@ -35,8 +29,11 @@ func poison(n int, others fault) fault {
 
 func poisonID(i int) string { return fmt.Sprint("poison-", i) }
 
-func (r *run) add(entries [][]any) {
-	for i, fields := range entries {
+func (r *run) add(n int) {
+	r.raw = map[string]string{}
+	for i := range n {
+		fields := r.badEntry(i, poisonID(i))
+		r.raw[poisonID(i)] = fields[len(fields)-1].(string)
 		r.log.Log(history.Record{What: history.Publishing, ID: poisonID(i)})
 		err := r.redis.XAdd(r.Context(), &redis.XAddArgs{Stream: child.Jobs.Name(), Values: fields}).Err()
 		if !assert.NoError(r, err) {
