@@ -15,10 +15,9 @@ import (
 //
 // The client carries what does not block. For blocking reads (one connection a subscription), for renewing leases (up to two) and
 // for a publisher that is alone (one, on a Cluster one a node) the transport makes connections of its own from the client's
-// options; hooks added to the client do not see those. With Sentinels they follow a failover that
-// leaves the old master running within a second (with TLS five): that is how often the transport connects to see which is the master.
-// New connects to nothing. What is wrong with client or opts is reported
-// by each use of the transport.
+// options; hooks added to the client do not see those. With Sentinels it also connects once a second, with TLS every five, to see
+// which server is the master: so they follow a failover that leaves the old one running. New connects to nothing. What is wrong
+// with client or opts is reported by each use of the transport.
 func New(client redis.UniversalClient, opts Options) *Transport {
 	t := &Transport{opts: opts, cmd: client, subs: map[*subscription]struct{}{}, joining: make(chan struct{}, joinAtOnce)}
 	t.ctx, t.stop = context.WithCancel(context.Background()) // the root of all that the transport does on its own
