@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"math"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -69,20 +68,23 @@ func trembling(spread time.Duration) fault {
 	}
 }
 
-// fewTwice: a leap makes no more be handled again than was held: begun, or about to begin, and not acknowledged.
+// fewTwice: a leap makes no more be handled again than was held: by handlers that ran then, or shortly before.
 func fewTwice(r *run) {
-	held, leapt, most := map[string]bool{}, int64(math.MinInt64/2), 0
-	for _, h := range r.history {
-		switch {
-		case h.Text == clockLeaps:
-			leapt, most = h.At, most+len(held)
-		case h.What == history.Started:
-			held[h.ID] = true
-			if h.At-leapt < int64(100*time.Millisecond) {
+	const shortly = int64(100 * time.Millisecond)
+	running, most := inFlight{}, 0
+	for _, leap := range r.history {
+		running.follow(leap)
+		if leap.Text != clockLeaps {
+			continue
+		}
+		for _, events := range running {
+			most += len(events)
+		}
+		for _, h := range r.history {
+			d := h.At - leap.At
+			if h.What == history.Finished && -shortly < d && d < 0 { // and perhaps not acknowledged
 				most++
 			}
-		case h.What == history.Settled:
-			delete(held, h.ID)
 		}
 	}
 	r.note("%d handled again of %d that were held", r.found.Duplicates, most)
