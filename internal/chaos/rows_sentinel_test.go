@@ -19,7 +19,7 @@ const unavailable = redistest.DownAfter + 3*time.Second
 var sentinelRows = []row{
 	{
 		id: "G12", fault: "Sentinel: kill -9 of the master, whose replica is in sync; Durable with 1 replica",
-		quick: 6_000, full: 50_000, consumers: 4, at: watched(),
+		quick: 4_500, full: 50_000, consumers: 4, at: watched(),
 		publishing: child.Publishing{Rate: 400, Durable: durable},
 		consuming:  many,
 		nemesis:    every(time.Second, promotion),
@@ -34,6 +34,15 @@ var sentinelRows = []row{
 		nemesis:    every(time.Second, promotion),
 		promises:   check.Promises{MayLose: true, MayRewind: true},
 		measure:    []func(*run){outages(unavailable), storedOnce, rollbacks},
+	},
+	{
+		id: "G12c", fault: "Sentinel: SENTINEL FAILOVER, and the old master goes on for ten seconds as if it were one",
+		quick: 6_000, full: 20_000, consumers: 4, at: watched(),
+		publishing: child.Publishing{Rate: 400},
+		consuming:  many,
+		nemesis:    every(time.Second, handover),
+		promises:   check.Promises{MayLose: true, MayRewind: true},
+		measure:    []func(*run){deserted(3 * time.Second), storedOnce, rollbacks},
 	},
 	{
 		id: "G13", fault: "Sentinel: the replica is cut off for 2 s, then kill -9 of the master; Durable with 1 replica",

@@ -15,6 +15,7 @@ import (
 const (
 	cutOff   = "data loss: the replica is cut off"
 	beheaded = "data loss: kill -9 of the master"
+	replaced = "data loss: the master is replaced while it runs"
 )
 
 // promotion kills the master, and starts it again as a replica once its own is in charge.
@@ -24,6 +25,13 @@ func promotion(r *run) {
 	r.sentinel.AwaitFailover()
 	r.heal("master", beheaded)
 	r.sentinel.Rejoin()
+}
+
+// handover has the replica take over from a master that does not know of it at first.
+func handover(r *run) {
+	r.inject(history.Fault, "master", replaced)
+	r.sentinel.HandOver()
+	r.heal("master", replaced)
 }
 
 // severed is a failover to a replica that has received nothing for a time.
@@ -62,6 +70,18 @@ func outages(limit time.Duration) func(*run) {
 			}
 		}
 		r.within(limit, "until new events are published and acknowledged again")
+	}
+}
+
+// deserted measures for how long a master that is being replaced is published to.
+func deserted(limit time.Duration) func(*run) {
+	return func(r *run) {
+		for _, b := range rollbacksOf(r.history, r.end.Stored) {
+			if n := len(b.removed); n > 0 {
+				r.recovery = append(r.recovery, time.Duration(b.removed[n-1].to-b.from))
+			}
+		}
+		r.within(limit, "until nobody publishes to the old master")
 	}
 }
 
@@ -154,7 +174,7 @@ func rollbacksOf(h []history.Record, stored map[string]int) (all []*rollback) {
 				now = &rollback{from: r.At}
 				all = append(all, now)
 			}
-		case r.What == history.Healed && r.Text == beheaded:
+		case r.What == history.Healed && (r.Text == beheaded || r.Text == replaced):
 			now.to = r.At
 			for _, e := range order {
 				if stored[e.id] == 0 {

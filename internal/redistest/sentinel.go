@@ -81,6 +81,15 @@ func (s *Sentinel) AwaitFailover() {
 	s.Master, s.Replica = s.Replica, s.Master
 }
 
+// HandOver has the sentinel exchange master and replica though both are well, and waits until the old master is a replica in sync. It
+// goes on as a master for ten seconds first, and what it takes in that time is gone.
+func (s *Sentinel) HandOver() {
+	s.t.Helper()
+	check(s.t, s.Watcher.Client().Do(s.t.Context(), "sentinel", "failover", s.MasterName).Err())
+	s.AwaitFailover()
+	s.awaitReplica()
+}
+
 // Rejoin starts Replica, which was the master and was killed, as a replica of the one that is now, and waits until it is in sync
 // and the sentinel knows. What it had and the master has not is gone.
 func (s *Sentinel) Rejoin() {
