@@ -101,6 +101,7 @@ func shortages(r *run) {
 // A rollback is what a failover took back.
 type rollback struct {
 	from, to int64 // of the unreplicated window
+	soft     bool  // the old master runs on
 	removed  []*birth
 	ranges   [][2]int64 // that consumers reported, in milliseconds of the server's clock
 }
@@ -113,7 +114,8 @@ type birth struct {
 }
 
 // rollbacks: a failover takes back nothing older than the window in which nothing was replicated. Where consumers have seen any of it,
-// they report it, and at least as many events as are lost.
+// they report it, and at least as many events as are lost. A master that is replaced while it runs is still read when the first report
+// is made, which tells less then.
 func rollbacks(r *run) {
 	ahead := time.Now().UnixNano() - history.Now() // of the wall clock
 	var sum tally
@@ -122,7 +124,7 @@ func rollbacks(r *run) {
 		r.progress("failover %d took back %+v, reported %v", i+1, n, b.ranges)
 		if n.seen > 0 {
 			assert.NotEmpty(r, b.ranges, "reports that failover %d took back %d events that consumers had seen", i+1, n.seen)
-			assert.GreaterOrEqual(r, n.told, n.lost, "events reported of those that failover %d lost", i+1)
+			assert.True(r, n.told >= n.lost || b.soft, "failover %d lost %d events, and %d were reported", i+1, n.lost, n.told)
 		}
 		sum = tally{sum.gone + n.gone, sum.seen + n.seen, sum.told + n.told, sum.lost + n.lost}
 	}
@@ -171,7 +173,7 @@ func rollbacksOf(h []history.Record, stored map[string]int) (all []*rollback) {
 		switch {
 		case r.What == history.Fault && strings.HasPrefix(r.Text, "data loss"):
 			if now == nil || now.to != 0 {
-				now = &rollback{from: r.At}
+				now = &rollback{from: r.At, soft: r.Text == replaced}
 				all = append(all, now)
 			}
 		case r.What == history.Healed && (r.Text == beheaded || r.Text == replaced):
