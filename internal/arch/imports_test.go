@@ -26,6 +26,7 @@ var layers = []struct{ part, may string }{
 	{"middleware/claimtest", "middleware transport"},
 	{"middleware/telemetry", "bus middleware transport"},
 	{"internal/chaos/...", "bus/... codec/... dlq/... middleware/... transport/... internal/chaos/..."},
+	{"internal/sqltest/chaosworker", "bus middleware/... transport/redisstream internal/..."},
 	{"internal/...", ""},
 	{"examples/internal/...", ""},
 	{"examples/...", "bus/... codec/... dlq/... middleware/... transport/... examples/internal/..."},
