@@ -196,7 +196,10 @@ func TestWarningsOfTheTransport(t *testing.T) {
 	bubble(t, func(t *testing.T, tr *memory.Transport) {
 		f := &faulty{Transport: tr}
 		var log lines
-		b := bus.New(f, log.logger())
+		var told []*transport.LossError
+		b := bus.New(f, log.logger(),
+			bus.OnLoss(func(*transport.LossError) { panic("mine") }),
+			bus.OnLoss(func(l *transport.LossError) { told = append(told, l) }))
 		orders.Subscribe(b, "billing", new(seen).handle)
 		bustest.Start(t, b)
 		f.warn(&transport.LossError{Topic: "orders.placed", Group: "billing", What: "trimmed", Count: 3})
@@ -204,11 +207,19 @@ func TestWarningsOfTheTransport(t *testing.T) {
 		f.warn(errAway)
 		st, _ := b.Stats(t.Context())
 		assert.Equal(t, bus.Counts{Losses: 1}, st.Subscriptions[0].Counts)
-		assert.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
-		assert.Contains(t, log.String(), "data loss suspected")
+		assert.Equal(t, 1, strings.Count(log.String(), "data loss suspected"))
+		assert.Equal(t, 2, strings.Count(log.String(), "a hook of OnLoss panicked"))
+		require.Len(t, told, 2)
+		assert.EqualValues(t, 3, told[0].Count)
+		assert.True(t, told[1].Letters)
 		assert.Contains(t, log.String(), "level=WARN")
 		assert.Contains(t, log.String(), "dead letters removed by their bound", "a bound that does its work is no loss of messages")
 	})
+}
+
+func TestOnLossNeedsAFunction(t *testing.T) {
+	err := bus.New(memory.New(), bus.OnLoss(nil)).Run(t.Context())
+	assert.ErrorContains(t, err, "bus: OnLoss(nil): must be a function")
 }
 
 func TestPrefetchAdaptsToTheHandler(t *testing.T) {

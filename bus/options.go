@@ -34,6 +34,8 @@ type options struct {
 	use   []Middleware
 	send  []SendMiddleware
 	errs  []error
+
+	onLoss []func(*transport.LossError)
 }
 
 type topicOptions struct {

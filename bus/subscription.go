@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -185,23 +184,6 @@ func (s *subscription) isDraining() bool {
 	default:
 		return false
 	}
-}
-
-// warn takes what the transport noticed.
-func (s *subscription) warn(err error) {
-	var loss *transport.LossError
-	if !errors.As(err, &loss) {
-		s.log.Warn("transport warning", "error", err)
-		return
-	}
-	if loss.Letters {
-		s.log.Warn("dead letters removed by their bound", "error", err)
-		return
-	}
-	s.log.Error("data loss suspected", "error", err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tally.Losses++
 }
 
 // leaseLost takes word that a delivery belongs to another consumer: it is not begun, or its handler is told.
