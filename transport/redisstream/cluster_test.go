@@ -142,6 +142,26 @@ func TestLeasesOutliveASlotOnItsWay(t *testing.T) {
 	require.NoError(t, c.Close())
 }
 
+// Close looks for what a lost answer brought, where the slot is now.
+func TestCloseFollowsASlot(t *testing.T) {
+	leakFree(t)
+	cl := redistest.StartCluster(t, 2, 0)
+	c := cl.Client()
+	tr := New(c, Options{})
+	defer tr.Close()
+	var w watcher
+	sub, err := tr.Subscribe(bounded(t), orders1, w.group("g", time.Minute))
+	require.NoError(t, err)
+	s := sub.(*subscription)
+	require.NoError(t, tr.Publish(bounded(t), orders1, withIDs("held")))
+	receive(t, s, 1)
+	s.reader.adoptAt = []time.Time{time.Now()}
+	cl.MoveSlot("orders.placed")
+	require.NoError(t, s.Close(bounded(t)))
+	require.NoError(t, tr.Close())
+	require.NoError(t, c.Close())
+}
+
 func withIDs(ids ...string) []*transport.Message {
 	ms := text2msg(ids...)
 	for i, m := range ms {

@@ -183,12 +183,22 @@ func (s *subscription) close(ctx context.Context) error {
 		err = s.settling.shut(ctx)
 	}
 	if err == nil {
-		err = errors.Join(s.adoptLast(ctx), s.release(ctx)) // what is known is released in any case
+		err = errors.Join(s.adoptWhereItIs(ctx), s.release(ctx)) // what is known is released in any case
 	}
 	if err == nil {
 		_, err = scriptLeave.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
 	}
 	return s.t.clarify("close "+s.name(), s.keys.stream, err)
+}
+
+// adoptWhereItIs is adoptLast, again where a Cluster refuses for now: the connection may be to a node that had the slot.
+func (s *subscription) adoptWhereItIs(ctx context.Context) error {
+	for end, try := time.Now().Add(clusterPatience), 1; ; try++ {
+		err := s.adoptLast(ctx)
+		if s.t.reads.cluster == nil || !refusedForNow(err) || !clusterPause(ctx, end, try) {
+			return err
+		}
+	}
 }
 
 // awaitReceive waits until no Receive is under way. None begins after it.
