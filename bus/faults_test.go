@@ -207,7 +207,7 @@ func TestWarningsOfTheTransport(t *testing.T) {
 		f.warn(errAway)
 		st, _ := b.Stats(t.Context())
 		assert.Equal(t, bus.Counts{Losses: 1}, st.Subscriptions[0].Counts)
-		assert.Equal(t, 1, strings.Count(log.String(), "data loss suspected"))
+		assert.Equal(t, 1, strings.Count(log.String(), `msg="data loss suspected"`))
 		assert.Equal(t, 2, strings.Count(log.String(), "a hook of OnLoss panicked"))
 		require.Len(t, told, 2)
 		assert.EqualValues(t, 3, told[0].Count)
