@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"github.com/typedbus/typedbus/internal/chaos/child"
 	"github.com/typedbus/typedbus/internal/childtest"
 )
@@ -13,6 +15,7 @@ import (
 var roles = map[string]func(context.Context, child.Spec) error{"publisher": child.Publish, "consumer": counting(child.Consume)}
 
 func TestMain(m *testing.M) {
+	logging.Disable() // go-redis says each dial that fails
 	if role := os.Getenv(childtest.Name); role != "" {
 		if err := child.Play(context.Background(), roles[role]); err != nil {
 			fmt.Fprintln(os.Stderr, "chaos:", role, err)

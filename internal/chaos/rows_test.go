@@ -85,7 +85,7 @@ var processRows = []row{
 		measure:    []func(*run){noAttemptCounted, handedOver(time.Second)},
 	},
 	{
-		id: "G21", fault: "none, but 1,000 subscriptions in one process", quick: 5_000, full: 50_000, consumers: 1, topics: 1000,
+		id: "G21", fault: "none, but 1,000 subscriptions in one process", quick: 5_000, full: 50_000, consumers: 1, topics: 1000, alone: true,
 		publishing: child.Publishing{Rate: 500},
 		consuming:  child.Consuming{Lease: 6 * time.Second, Work: 3 * time.Second},
 		nemesis:    watchConnections,
