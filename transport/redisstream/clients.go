@@ -198,6 +198,9 @@ func (r *readClients) control(ctx context.Context, key string) (*redis.Client, e
 	return r.leases.(*redis.Client), nil
 }
 
+// mayMove says whether there may soon be another server to speak to.
+func (r *readClients) mayMove() bool { return r.cluster != nil || r.follower != nil }
+
 // optionsOf are what other clients of the same server are made from.
 func (r *readClients) optionsOf(node *redis.Client) *redis.Options {
 	return r.follower.options(node.Options())

@@ -51,6 +51,45 @@ func TestAllFollowTheMaster(t *testing.T) {
 	require.NoError(t, sub.Close(bounded(t)))
 }
 
+// the master dies, and consumers are stopped before there is another: they wait for it, and then give back what they hold.
+func TestCloseWaitsForTheNextMaster(t *testing.T) {
+	s := redistest.StartSentinel(t)
+	leakFree(t)
+	tr, err := Open(bounded(t), s.URL, Options{})
+	require.NoError(t, err)
+	defer tr.Close()
+	group := transport.Group{Name: "g", Lease: time.Minute}
+	sub, err := tr.Subscribe(bounded(t), orders, group)
+	require.NoError(t, err)
+	require.NoError(t, tr.Publish(bounded(t), orders, text2msg("x")))
+	_, err = sub.Receive(bounded(t), 1)
+	require.NoError(t, err)
+	inSync(t, s)
+
+	s.Master.Kill()
+	require.NoError(t, sub.Close(bounded(t)))
+	s.AwaitFailover()
+	require.Empty(t, s.Master.Client().XInfoConsumers(t.Context(), tr.keys(orders.Name).stream, "g").Val(), "it left the group")
+	next, err := tr.Subscribe(bounded(t), orders, group)
+	require.NoError(t, err)
+	defer next.Close(bounded(t))
+	got, err := next.Receive(bounded(t), 1)
+	require.NoError(t, err)
+	require.Len(t, got, 1, "what was held was given back")
+}
+
+// inSync waits until the replica has what the master has.
+func inSync(t *testing.T, s *redistest.Sentinel) {
+	t.Helper()
+	require.NoError(t, redistest.Eventually(5*time.Second, func(ctx context.Context) error {
+		c := s.Master.Client()
+		if err := c.Set(ctx, "last", "x", 0).Err(); err != nil {
+			return err
+		}
+		return s.Replica.Client().Get(ctx, "last").Err()
+	}))
+}
+
 func TestWhatIsAnotherServer(t *testing.T) {
 	for _, c := range []struct {
 		a, b   string

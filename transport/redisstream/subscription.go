@@ -168,7 +168,7 @@ func (s *subscription) loss(what string, n int, from, to string) *transport.Loss
 }
 
 // Close implements [transport.Subscription]. The consumer leaves the group (XGROUP DELCONSUMER) only if nothing is pending for
-// it; otherwise its leases run out by themselves.
+// it; otherwise its leases run out by themselves. With Sentinels and on a Cluster it waits up to ten seconds for another master.
 func (s *subscription) Close(ctx context.Context) error {
 	s.once.Do(func() { s.closed = s.close(ctx) })
 	return s.closed
@@ -183,22 +183,27 @@ func (s *subscription) close(ctx context.Context) error {
 		err = s.settling.shut(ctx)
 	}
 	if err == nil {
-		err = errors.Join(s.adoptWhereItIs(ctx), s.release(ctx)) // what is known is released in any case
-	}
-	if err == nil {
-		_, err = scriptLeave.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
+		err = s.part(ctx)
 	}
 	return s.t.clarify("close "+s.name(), s.keys.stream, err)
 }
 
-// adoptWhereItIs is adoptLast, again where a Cluster refuses for now: the connection may be to a node that had the slot.
-func (s *subscription) adoptWhereItIs(ctx context.Context) error {
+// part gives back what is held and leaves the group, again while another master is being found: the one that is known may be dead.
+func (s *subscription) part(ctx context.Context) error {
 	for end, try := time.Now().Add(clusterPatience), 1; ; try++ {
-		err := s.adoptLast(ctx)
-		if s.t.reads.cluster == nil || !refusedForNow(err) || !clusterPause(ctx, end, try) {
+		err := s.partNow(ctx)
+		if err == nil || !s.t.reads.mayMove() || classify(err) != passing || !clusterPause(ctx, end, try) {
 			return err
 		}
 	}
+}
+
+func (s *subscription) partNow(ctx context.Context) error {
+	if err := errors.Join(s.adoptLast(ctx), s.release(ctx)); err != nil { // what is known is released in any case
+		return err
+	}
+	_, err := scriptLeave.run(ctx, s.t.leases, []string{s.keys.stream, s.keys.retry}, s.group.Name, s.consumer)
+	return err
 }
 
 // awaitReceive waits until no Receive is under way. None begins after it.
