@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests that use Redis on one server after the other, and fails if any of them failed:
-#   scripts/matrix.sh 'build/redis8/run redis-server' 'build/valkey9/run valkey-server' -- -race
+# Runs the tests that use Redis, and some rows of chaos, on one server after the other, and fails if any of them failed. What it
+# found stands in docs/reliability.md afterwards.
+#   scripts/matrix.sh redis-server 'build/redis8/run redis-server' 'build/valkey9/run valkey-server' -- -race
 set -euo pipefail
+
+rows=G1,G2,G7,G8,G8d,G17
+seed=${SEED:-0}
 
 servers=()
 while [ "$1" != -- ]; do
@@ -17,6 +21,10 @@ mapfile -t packages < <(go list -f "$users" ./... | grep -F /internal/redistest 
 failed=0
 for server in "${servers[@]}"; do
 	printf '\n== %s\n' "$($server --version)"
-	TYPEDBUS_REDIS_SERVER=$server go test -count=1 "$@" "${packages[@]}" || failed=1
+	export TYPEDBUS_REDIS_SERVER=$server
+	suite=passed
+	go test -count=1 "$@" "${packages[@]}" || suite=**failed** failed=1
+	go test -race ./internal/chaos -run '^TestChaos$' -count=1 -v -parallel 3 -timeout 10m \
+		-args -tier=quick -seed="$seed" -rows=$rows -suite="$suite" -servers="$PWD/docs/reliability.md" || failed=1
 done
 exit $failed

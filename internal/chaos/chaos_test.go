@@ -17,6 +17,8 @@ var (
 	tier     = flag.String("tier", "", "the loads of TestChaos: quick, full or soak; without it TestChaos is skipped")
 	seed     = flag.Uint64("seed", 0, "of all that is random; 0 for a random one")
 	report   = flag.String("report", "", "the Markdown file whose table is renewed")
+	servers  = flag.String("servers", "", "the Markdown file in whose table of servers the line of this one is renewed")
+	suite    = flag.String("suite", "", "what that line says of the tests")
 	duration = flag.Duration("duration", time.Hour, "of the tier soak")
 	only     = flag.String("rows", "", "run these rows only, as G1,G2")
 )
@@ -43,7 +45,11 @@ func TestChaos(t *testing.T) {
 	table := tableOf(lines)
 	fmt.Printf("\n%s\nseed %d\n", table, *seed)
 	if *report != "" && *only == "" {
-		require.NoError(t, splice(*report, table+"\n"+provenance()))
+		require.NoError(t, chaosTable.replace(*report, table+"\n"+provenance()))
+	}
+	if *servers != "" {
+		head, text := serverLine(*suite, lines)
+		require.NoError(t, noteServer(*servers, head, text))
 	}
 }
 

@@ -1,8 +1,6 @@
 package chaos
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -87,17 +85,6 @@ func invent(r *run) {
 
 func entry(id string) *redis.XAddArgs {
 	return &redis.XAddArgs{Stream: child.Jobs.Name(), Values: []any{"id", id, "ct", "application/json", "data", `{"N":1}`}}
-}
-
-func TestSpliceReplacesTheTableOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.md")
-	require.NoError(t, os.WriteFile(path, []byte("above\n"+tableFrom+"\nold\n"+tableTo+"\nbelow\n"), 0o600))
-	require.NoError(t, splice(path, "new\n"))
-	got, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "above\n"+tableFrom+"\n\nnew\n\n"+tableTo+"\nbelow\n", string(got))
-	require.NoError(t, os.WriteFile(path, []byte("no marks"), 0o600))
-	assert.ErrorContains(t, splice(path, "new"), tableFrom)
 }
 
 func TestTheSeedDecides(t *testing.T) {

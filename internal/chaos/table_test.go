@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
@@ -32,15 +31,8 @@ func (r *run) line() line {
 func (l line) String() string { return strings.Trim(l.markdown(), "| \n") }
 
 func (l line) markdown() string {
-	verdict := "held"
-	switch {
-	case !l.held:
-		verdict = "**BROKEN**"
-	case l.late:
-		verdict = "held, late"
-	}
 	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d of %d | %s | %s | %s |\n", l.id, l.fault, l.load, l.faults,
-		l.lost, l.duplicates, l.allowed, l.recovery(), l.notes, verdict)
+		l.lost, l.duplicates, l.allowed, l.recovery(), l.notes, l.verdict())
 }
 
 func (l line) recovery() string {
@@ -66,25 +58,53 @@ func tableOf(lines []*line) string {
 
 func provenance() string {
 	return fmt.Sprintf("%s, tier %s, seed %d, %s, %s/%s, %d cores\n", time.Now().UTC().Format(time.DateOnly), *tier, *seed,
-		strings.Join(redistest.Binary(), " "), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+		redistest.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 }
 
+// verdict is short, for a table of many rows.
+func (l line) verdict() string {
+	switch {
+	case !l.held:
+		return "**BROKEN**"
+	case l.late:
+		return "held, late"
+	}
+	return "held"
+}
+
+// A section is what stands in a file between two marks, and is written by a run.
+type section string
+
 const (
-	tableFrom = "<!-- chaos:table -->"
-	tableTo   = "<!-- /chaos:table -->"
+	chaosTable  section = "chaos:table"
+	serverTable section = "servers:table"
 )
 
-// splice replaces what stands between the marks in a file.
-func splice(path, text string) error {
-	old, err := os.ReadFile(path)
+func (s section) marks() (from, to string) {
+	return "<!-- " + string(s) + " -->", "<!-- /" + string(s) + " -->"
+}
+
+// cut returns the contents of a file before the section, in it and behind it.
+func (s section) cut(path string) (head, text, tail string, err error) {
+	all, err := os.ReadFile(path)
+	if err != nil {
+		return "", "", "", err
+	}
+	from, to := s.marks()
+	head, rest, ok := strings.Cut(string(all), from)
+	text, tail, too := strings.Cut(rest, to)
+	if !ok || !too {
+		return "", "", "", fmt.Errorf("chaos: %s must have the line %s above the line %s", path, from, to)
+	}
+	return head, strings.TrimSpace(text), tail, nil
+}
+
+// replace puts text in the place of the section's.
+func (s section) replace(path, text string) error {
+	head, _, tail, err := s.cut(path)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := bytes.Cut(old, []byte(tableFrom))
-	_, tail, too := bytes.Cut(rest, []byte(tableTo))
-	if !ok || !too {
-		return fmt.Errorf("chaos: %s must have the line %s above the line %s", path, tableFrom, tableTo)
-	}
-	text = string(head) + tableFrom + "\n\n" + strings.TrimSpace(text) + "\n\n" + tableTo + string(tail)
-	return os.WriteFile(path, []byte(text), 0o644)
+	from, to := s.marks()
+	return os.WriteFile(path, []byte(head+from+"\n\n"+strings.TrimSpace(text)+"\n\n"+to+tail), 0o644)
 }

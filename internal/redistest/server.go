@@ -44,6 +44,19 @@ func Binary() []string {
 	return []string{"redis-server"}
 }
 
+// Version is its name and version, as "Redis 7.0.15", or the command that starts it if that does not say.
+func Version() string {
+	b := Binary()
+	out, _ := exec.Command(b[0], append(b[1:], "--version")...).Output()
+	// as: Valkey server v=9.1.2 sha=00000000:0 malloc=jemalloc-5.3.1 bits=64 build=9108e8f1788612b
+	name, rest, ok := strings.Cut(string(out), " server v=")
+	version, _, too := strings.Cut(rest, " ")
+	if !ok || !too {
+		return strings.Join(b, " ")
+	}
+	return name + " " + version
+}
+
 // Start runs a server with the given extra arguments ("--appendonly", "yes") and waits until it answers.
 // A test whose server cannot be run fails: it is never skipped.
 func Start(t testing.TB, args ...string) *Server {
