@@ -67,7 +67,7 @@ chaos-full: tools ## the same with full loads (an hour)
 soak: tools ## faults by chance, for DURATION (1h)
 	$(call chaos,0,soak -duration=$(strip $(DURATION)))
 
-matrix: tools ## the tests that use Redis and some rows of chaos, on the installed server, Redis 8 and Valkey 9 (unpacked into build/)
+matrix: tools ## tests and some rows of chaos on Redis 8 and Valkey 9 (unpacked into build/), the rows on the installed server too
 	scripts/servers.sh build/redis8 sid redis-server redis-tools
 	scripts/servers.sh build/valkey9 sid valkey-server valkey-tools
 	SEED=$(strip $(SEED)) scripts/matrix.sh redis-server "$(CURDIR)/build/redis8/run redis-server" "$(CURDIR)/build/valkey9/run valkey-server" -- -race $(TESTFLAGS)

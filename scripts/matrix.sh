@@ -22,8 +22,14 @@ failed=0
 for server in "${servers[@]}"; do
 	printf '\n== %s\n' "$($server --version)"
 	export TYPEDBUS_REDIS_SERVER=$server
-	suite=passed
-	go test -count=1 "$@" "${packages[@]}" || suite=**failed** failed=1
+	if [ "$server" = redis-server ]; then
+		suite='`make test`'
+		echo 'the tests are not repeated here: `make test` runs them on this server'
+	else
+		suite=passed
+		go test -p 1 -count=1 "$@" "${packages[@]}" || suite=**failed** failed=1
+		[ $# -le 1 ] || suite+=" (\`$*\`)" # perhaps not all of them
+	fi
 	go test -race ./internal/chaos -run '^TestChaos$' -count=1 -v -parallel 3 -timeout 10m \
 		-args -tier=quick -seed="$seed" -rows=$rows -suite="$suite" -servers="$PWD/docs/reliability.md" || failed=1
 done
