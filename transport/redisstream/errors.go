@@ -25,10 +25,15 @@ func answered(err error) bool {
 
 // refusedForNow says whether err is how a Cluster refuses what it will do when a slot has arrived, or a master is there. It did nothing.
 func refusedForNow(err error) bool {
+	return slotMoves(err) || redis.IsClusterDownError(err) || redis.IsLoadingError(err) || redis.IsMasterDownError(err) ||
+		redis.IsReadOnlyError(err)
+}
+
+// slotMoves says whether err is how a Cluster refuses while a slot moves, and until its clients know.
+func slotMoves(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	_, ask := redis.IsAskError(err)
-	return moved || ask || redis.IsTryAgainError(err) || redis.IsClusterDownError(err) || redis.IsLoadingError(err) ||
-		redis.IsMasterDownError(err) || redis.IsReadOnlyError(err)
+	return moved || ask || redis.IsTryAgainError(err)
 }
 
 // neverSent says whether err shows that there was no connection to send anything on.

@@ -41,9 +41,10 @@ func (t *Transport) move(ctx context.Context, ms []move) {
 	}
 }
 
-// moveFailed reports that the server refuses to move what is due, once until it does not. Only the mover calls it.
+// moveFailed reports that the server refuses to move what is due, once until it does not; not while the slot is on its way to
+// another. Only the mover calls it.
 func (t *Transport) moveFailed(m move, err error) {
-	switch refused := err != nil && isAnswer(err); {
+	switch refused := err != nil && isAnswer(err) && !slotMoves(err); {
 	case err == nil:
 		delete(t.unmoved, m)
 	case refused && !t.unmoved[m]:

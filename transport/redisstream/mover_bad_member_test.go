@@ -53,3 +53,17 @@ func TestMoverErrorsAreTold(t *testing.T) {
 		assert.Fail(t, "nobody was told")
 	}
 }
+
+// what refuses only until the clients know where a slot went is no warning.
+func TestAMovingSlotIsNoWarning(t *testing.T) {
+	var warned []error
+	tr := New(redis.NewClient(&redis.Options{}), Options{Warn: func(err error) { warned = append(warned, err) }})
+	defer tr.Close()
+	m := topicKeys("", "orders").topicMove()
+	for _, answer := range []string{"MOVED 1 127.0.0.1:1", "ASK 1 127.0.0.1:1", "TRYAGAIN Multiple keys request during rehashing of slot"} {
+		tr.moveFailed(m, answerError(t, answer))
+	}
+	require.Empty(t, warned)
+	tr.moveFailed(m, answerError(t, "OOM command not allowed when used memory > 'maxmemory'."))
+	require.Len(t, warned, 1)
+}
