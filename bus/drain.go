@@ -48,6 +48,8 @@ func (s *subscription) drain(ctx context.Context, grace time.Duration) error {
 	if len(hung) == 0 {
 		s.wg.Wait()
 	}
+	s.lostLine.flush(s.log)
+	s.lateLine.flush(s.log)
 	return s.drainError(hung, grace, closeErr)
 }
 

@@ -128,7 +128,7 @@ func (s *subscription) logRefused(batch []transport.Settlement, err error) {
 		log := s.log.With("id", batch[i].ID, "attempt", batch[i].Attempt, "verdict", batch[i].Verdict)
 		switch {
 		case errors.Is(e, ErrLeaseLost):
-			log.Warn("outcome refused, lease lost: another consumer has the event")
+			s.lateLine.warn(s.log, log)
 		case errors.Is(e, transport.ErrRefused):
 			log.Error("outcome refused, event will be delivered again", "error", e)
 		}

@@ -52,6 +52,8 @@ type subscription struct {
 	outbox settlements
 	pause  pause
 	tally  tally
+
+	lostLine, lateLine seldom // of leases that were lost while handling, and before settling
 }
 
 func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subscribeOptions) *subscription {
@@ -61,6 +63,8 @@ func newSubscription(b *Bus, t transport.Topic, group string, h Handler, o subsc
 		draining: make(chan struct{}),
 		closed:   make(chan struct{}),
 		received: make(chan struct{}),
+		lostLine: seldom{what: "lease lost while handling; another consumer has the event"},
+		lateLine: seldom{what: "outcome refused, lease lost: another consumer has the event"},
 	}
 	s.handler = wrap(h, s.chain())
 	s.intake.room = make(chan struct{}, 1)

@@ -265,7 +265,7 @@ func (s *subscription) outcome(t *task, cause, err error) outcome {
 	switch {
 	case cause == ErrLeaseLost:
 		o.Verdict = transport.Failed // not settled: another consumer has it
-		log.Warn("lease lost while handling; another consumer has the event")
+		s.lostLine.warn(s.log, log)
 	case v.Kind == Failed && cause == ErrDraining:
 		o.Verdict = transport.Deferred
 		log.Info("handler cut short by the drain, event given back")
