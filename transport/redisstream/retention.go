@@ -41,6 +41,7 @@ type tended struct {
 	keys   keys
 	subs   map[*subscription]struct{}
 	last   position // up to where the stream went when it was last tended
+	lasts  trail    // and before that
 	added  int64    // and how many entries it had ever had
 	pin    pin
 	reapAt time.Time
@@ -126,7 +127,7 @@ func (j *tendJob) script() ([]string, []any) {
 		keep, age = j.topic.Retention.Limits()
 	}
 	keys := []string{j.keys.stream, j.keys.quiet}
-	args := []any{keep, age.Milliseconds(), tendMost, j.sight.stream.String(), j.sight.added, j.topic.Retention.AbandonAfter.Milliseconds()}
+	args := []any{keep, age.Milliseconds(), tendMost, j.sight.marks(), j.sight.added, j.topic.Retention.AbandonAfter.Milliseconds()}
 	for _, s := range j.subs {
 		keys, args = append(keys, s.keys.cursor), append(args, s.group.Name, j.sight.groups[s.group.Name].String())
 	}
@@ -146,7 +147,7 @@ func (t *Transport) tendedTopic(ctx context.Context, j tendJob, answer []any) {
 		}
 	}
 	if last := text(at(answer, 3)); last != "" {
-		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands)
+		t.tending.checked(j.tended, j.sight, last, number(at(answer, 4)), stands, list(at(answer, 7)))
 	}
 	t.pinned(&j, list(at(answer, 5)), time.Now())
 	for _, p := range list(at(answer, 6)) {
@@ -171,7 +172,7 @@ func (t *Transport) tendFailed(j tendJob, err error) {
 	if err != nil && isAnswer(err) && !j.failed {
 		t.warn(t.clarify("retention of "+j.topic.Name, j.keys.stream, err))
 	}
-	if j.failed = err != nil; j.failed && !isAnswer(err) {
+	if j.failed = err != nil; j.failed && (!isAnswer(err) || classify(err) == passing) {
 		t.tends.next(j.keys.stream, time.Second)
 	}
 }

@@ -38,7 +38,7 @@ if not groupof(stream, group) then
   end
   redis.call(unpack(create))
   -- Consumers that noticed it too, by what they had read, need not say it again.
-  writecursor(cursor, at, added, run(), what == 'created' and '0-0' or string.format('%.0f-0', now()))
+  writecursor(cursor, at, added, run(), what == 'created' and '0-0' or string.format('%.0f-18446744073709551615', now()))
 end
 
 local gone = 0

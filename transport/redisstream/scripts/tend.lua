@@ -2,17 +2,17 @@
 --
 -- KEYS  1 stream, 2 quiet, 3... cursors
 -- ARGV  1 how many entries to keep, 0 for no limit, 2 for how many milliseconds, 0 for no limit, 3 how many to
---       remove at most, 4 how far the caller has seen the stream, "0-0" if not at all, 5 how many entries it had ever had
+--       remove at most, 4 ids that the caller has seen, in order, 5 how many entries it had ever had
 --       when the caller looked last, 6 after how many milliseconds a group that nobody reads is given up, 0 for never,
 --       7, 8... groups and how far the caller has read for each, by cursor; last how far the stream went when the caller looked last
--- returns {trimmed, groups, changed, last, added, holder, passed}
+-- returns {trimmed, groups, changed, last, added, holder, passed, gone}
 --   trimmed  how many entries were removed. Only those that every group of the stream has acknowledged are, but for groups given up,
 --            and none if there is no other group
 --   groups   for each group {lost, after, before, back, from, to, count, away, after, before}
 --     lost, after, before  as of gaps
 --     back                 "stream" if the stream lacks what it had, "group" if the group stands before where it stood, else "".
---                          It is said once to all callers
---     from, to, count      the range concerned, and how many entries are missing at least
+--     from, to, count      the range concerned, and how many entries are missing at least. Of a range that several callers know in part
+--                          each part is said once: who has seen more is told what lies behind what was said
 --     away, after, before  how many entries it has not got because it was given up, and that lost does not count; -1 if that is not known
 --   changed  1 if anything has happened to the groups since last time
 --   last     the last id of the stream
@@ -21,6 +21,7 @@
 --            its consumers has done anything, -1 if it has none, and how many entries it has not got, -1 if that is not known
 --   passed   for each group given up that has now lost entries, and had lost none before, {group, quiet, lost}: for how many
 --            milliseconds it was seen that nobody reads it, and how many entries, -1 if that is not known. It is said once to all callers
+--   gone     {lowest, greatest} of the ids that the caller has seen and the stream lacks, if there are any
 local stream, quietkey, after = KEYS[1], KEYS[2], tonumber(ARGV[6])
 if redis.call('EXISTS', stream) == 0 then return {0, {}, 0} end
 local info = redis.call('XINFO', 'STREAM', stream)
@@ -99,45 +100,69 @@ local function upto(id)
   return there[1] and there[#there][1] or first[1]
 end
 
--- missing is where what the stream lacks begins, "" if that is not known, and how many entries that are at least; nothing if nothing
--- is known to be missing.
--- What was trimmed or deleted on purpose is not.
-local seen, had, last = ARGV[4], tonumber(ARGV[5]), field(info, 'last-generated-id')
-local function missing()
-  local least = math.max(had - added, 0)
-  if seen == '0-0' then return end
-  if compare(last, seen) < 0 then return last, least end
-  if first and compare(seen, first[1]) >= 0 and compare(field(info, 'max-deleted-entry-id'), seen) < 0
-    and not redis.call('XRANGE', stream, seen, seen, 'COUNT', 1)[1] then return upto(seen), least end
-  if least > 0 then return '', least end
+-- seen are the marks of the caller, and whether the stream lacks them; gone the lowest and the greatest that it lacks. It may have newer
+-- entries all the same: a replica that is promoted takes some while clients still read others from the old master.
+-- What was trimmed or deleted on purpose is not lacking.
+local seen, gone, had, last = {}, {}, tonumber(ARGV[5]), field(info, 'last-generated-id')
+local function lacks(id)
+  if compare(last, id) < 0 then return true end
+  return first and compare(id, first[1]) >= 0 and compare(field(info, 'max-deleted-entry-id'), id) < 0
+    and not redis.call('XRANGE', stream, id, id, 'COUNT', 1)[1]
 end
-local lacks, lack = missing()
+for id in ARGV[4]:gmatch('%S+') do
+  local m = {id = id, gone = lacks(id)}
+  seen[#seen + 1] = m
+  if m.gone then gone[1], gone[2] = gone[1] or id, id end
+end
+-- An old count tells only of what has happened since.
+local counted, least = ARGV[#ARGV], seen[1] and math.max(had - added, 0) or 0
 
-local found, changed, is = {}, 0, run()
+local function max(a, b) return compare(a, b) < 0 and b or a end
 
--- back is what of a group went back, as returned. stands, id, n and told: where the group is, and what its cursor says.
-local function back(stands, read, id, n, told)
-  if lacks then
-    -- An old count tells only of what has happened since: the loss of that may be told already, and there be new entries.
-    if compare(lacks == '' and ARGV[#ARGV] or seen, told) > 0 then return {'stream', lacks, lacks == '' and '' or seen, lack} end
-  elseif id and n > added then
-    return {'stream', '', '', n - added}
-  elseif compare(stands, read) < 0 then
-    if compare(read, told) > 0 then return {'group', stands, read, 0} end
-  elseif id and compare(stands, id) < 0 then
-    return {'group', stands, id, 0}
+-- beyond is the range that lacks marks beyond what was told, and how many entries that are at least; nothing if there are none.
+-- It begins with what was seen and is still there.
+local function beyond(told)
+  local there, from, to
+  for _, m in ipairs(seen) do
+    if m.gone and compare(m.id, told) > 0 then
+      from, to = from or there or compare(last, m.id) < 0 and last or upto(m.id), m.id
+    elseif not m.gone then
+      there = m.id
+    end
   end
-  return {'', '', '', 0}
+  if not to then return end
+  if compare(from, told) < 0 then return told, to, 0 end
+  return from, to, compare(counted, told) > 0 and least or 0
 end
 
 -- later is a position that nothing seen so far is beyond.
 local function later(told)
-  local ms = string.format('%.0f-0', now())
-  for _, id in ipairs({seen, told}) do
-    if compare(ms, id) < 0 then ms = id end
-  end
-  return ms
+  return max(max(string.format('%.0f-18446744073709551615', now()), told), seen[1] and seen[#seen].id or told)
 end
+
+-- back is what of a group went back, as returned, and up to where that is told then. stands, id, n and told: where the group is, and
+-- what its cursor says.
+local function back(stands, read, id, n, told)
+  local nothing = {'', '', '', 0}
+  if gone[1] then
+    local from, to, count = beyond(told)
+    if not to then return nothing, told end
+    return {'stream', from, to, count}, to
+  elseif least > 0 then
+    if compare(counted, told) <= 0 then return nothing, told end
+    return {'stream', '', '', least}, later(told)
+  elseif id and n > added then
+    return {'stream', '', '', n - added}, later(told)
+  elseif compare(stands, read) < 0 then
+    if compare(read, told) <= 0 then return nothing, told end
+    return {'group', max(stands, told), read, 0}, read
+  elseif id and compare(stands, id) < 0 then
+    return {'group', stands, id, 0}, max(told, id)
+  end
+  return nothing, told
+end
+
+local found, changed, is = {}, 0, run()
 
 -- away is what a group that has a consumer again lost while it was given up, if gap did not find it.
 local function away(name, stands, lost)
@@ -155,11 +180,14 @@ for i = 3, #KEYS do
   if g then
     local stands = field(g[1], 'last-delivered-id')
     local id, n, by, told = readcursor(KEYS[i])
-    local b = back(stands, ARGV[2 * i + 2], id, n, told)
-    if b[1] ~= '' then told = later(told) end
+    -- What another server told says nothing of ids that this one gives out anew.
+    if by and by ~= is and by ~= '?' and is ~= '?' then told = '0-0' end
+    local b
+    b, told = back(stands, ARGV[2 * i + 2], id, n, told)
     if id ~= g[2] or n ~= added or by ~= is or b[1] ~= '' then
-      -- A server without room refuses this; what follows makes room.
-      redis.pcall('SET', KEYS[i], cursorof(g[2], added, is, told))
+      -- A server without room refuses this; what follows makes room. A replica knows nothing that may be told.
+      local reply = redis.pcall('SET', KEYS[i], cursorof(g[2], added, is, told))
+      if type(reply) == 'table' and reply.err and reply.err:find('READONLY', 1, true) then return reply end
       changed = 1
     end
     local lost = gap(stream, g[1], info, by == is and is ~= '?')
@@ -222,4 +250,4 @@ local function holder()
   if not old and (keep == 0 or redis.call('XLEN', stream) <= 2 * keep) then return {} end
   return {field(lowest, 'name'), idle(field(lowest, 'name')), field(lowest, 'lag') or -1}
 end
-return {trimmed, found, changed, last, added, holder(), news}
+return {trimmed, found, changed, last, added, holder(), news, gone}
