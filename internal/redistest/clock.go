@@ -36,7 +36,8 @@ func StartClock(t testing.TB, args ...string) (*Server, *Clock) {
 	return s.run("redis://"), c
 }
 
-// Set sets the clock to that of the machine and ahead, which may be negative. It takes effect at once. Calls are not concurrent.
+// Set sets the clock to that of the machine and ahead, which may be negative. Redis sees it at once, Valkey, which does not look for
+// each command, after about a millisecond. Calls are not concurrent.
 func (c *Clock) Set(ahead time.Duration) {
 	c.t.Helper()
 	_, err := c.file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(ahead.Microseconds())), 0)
