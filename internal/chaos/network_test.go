@@ -168,13 +168,22 @@ func (r *run) momentary(text string) {
 	r.heal("network", text)
 }
 
-// eachResumes measures how soon after the end of a fault each process begins an event again.
+// eachResumes measures how soon after the end of a fault each process begins an event again, if there were events for all of them.
 func eachResumes(limit time.Duration) func(*run) {
 	return func(r *run) {
+		last := int64(0) // when the last event was published
+		for _, h := range r.history {
+			if h.What == history.Published {
+				last = h.At
+			}
+		}
 		healed := map[string]int64{} // by process
 		for _, h := range r.history {
 			switch h.What {
 			case history.Healed:
+				if h.At+int64(limit) > last {
+					continue
+				}
 				for _, c := range r.consumers[:r.row.consumers] {
 					healed[c.Name] = h.At
 				}
@@ -185,6 +194,7 @@ func eachResumes(limit time.Duration) func(*run) {
 				}
 			}
 		}
+		assert.NotEmpty(r, r.recovery, "consumers that began again")
 		assert.Empty(r, healed, "who has begun nothing since")
 		r.within(limit, "until each consumer begins events again")
 	}

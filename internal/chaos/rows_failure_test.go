@@ -15,6 +15,7 @@ var failureRows = []row{
 		consuming:  child.Consuming{Lease: lease, Work: 2 * time.Millisecond, Attempts: 3, Backoff: 500 * time.Millisecond},
 		nemesis:    poison(1000, revive),
 		promises:   check.Promises{MaxDead: 1000},
+		victims:    10_000,
 		measure:    []func(*run){letters, rawKept, deathsBounded(5), leanIn256MiB},
 	},
 	{

@@ -35,6 +35,7 @@ type row struct {
 
 	nemesis  fault // until nothing is published any more; nil for none
 	promises check.Promises
+	victims  int          // one of so many events may become a dead letter because others ended the processes that held it; 0: none
 	measure  []func(*run) // what else is promised
 }
 

@@ -75,7 +75,7 @@ func (r *run) play() {
 	r.look()
 	p := r.promises
 	p.Lease = int64(r.consuming.Lease)
-	p.MaxDead += r.publishing.Dead(r.n)
+	p.MaxDead += r.publishing.Dead(r.n) + r.mayBeVictims()
 	r.found = check.Check(r.history, p, r.end)
 }
 
