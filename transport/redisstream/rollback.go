@@ -55,7 +55,7 @@ type mark struct {
 
 const (
 	trailGap  = 20 // milliseconds between the newest marks
-	trailMost = 40
+	trailMost = 64
 	keptMost  = 8
 )
 
@@ -82,15 +82,17 @@ func (tr *trail) keep() {
 	}
 }
 
-// thin forgets every second mark, but the newest and what is kept.
+// thin forgets marks where the gap is then no more than a third of the age, and the oldest, but not the newest and what is kept.
 func (tr *trail) thin() {
-	var few trail
-	for i, kept := len(*tr)-1, 0; i >= 0; i-- {
-		m := (*tr)[i]
+	all, few, kept := *tr, make(trail, 0, trailMost), 0
+	newest := all[len(all)-1].at.ms
+	for i, m := range slices.Backward(all) {
 		if m.kept = m.kept && kept < keptMost; m.kept {
 			kept++
 		}
-		if m.kept || (len(*tr)-1-i)%2 == 0 {
+		n := len(few)
+		needed := n == 0 || i == 0 || few[n-1].at.ms-all[i-1].at.ms > (newest-all[i-1].at.ms)/3
+		if m.kept || needed && n < trailMost*3/4 {
 			few = append(few, m)
 		}
 	}
@@ -182,7 +184,7 @@ func (e *tended) sightOf() sight {
 	}
 	slices.SortFunc(all, func(a, b mark) int { return a.at.compare(b.at) })
 	all = slices.CompactFunc(all, func(a, b mark) bool { return a.at == b.at })
-	for len(all) > sightMost {
+	if len(all) > sightMost {
 		all.thin()
 	}
 	for _, m := range all {

@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,3 +219,25 @@ func TestAReplicaIsNotBelieved(t *testing.T) {
 }
 
 var _ redis.Error = redisError("")
+
+// what was seen is remembered the more closely the newer it is, and where a connection broke.
+func TestATrailGrowsThinner(t *testing.T) {
+	var tr trail
+	const end = 600_000
+	for ms := uint64(1); ms <= end; ms += 7 {
+		tr.add(position{ms, 3})
+		if ms == 595_001 {
+			tr.keep()
+		}
+		require.LessOrEqual(t, len(tr), trailMost)
+	}
+	newest := tr[len(tr)-1].at
+	require.Less(t, end-newest.ms, uint64(7))
+	for _, age := range []uint64{40, 200, 1_000, 10_000, 60_000} {
+		require.True(t, slices.ContainsFunc(tr, func(m mark) bool {
+			ago := newest.ms - m.at.ms
+			return ago >= age && ago <= 2*age
+		}), "about %d ms ago: %v", age, tr)
+	}
+	require.True(t, slices.ContainsFunc(tr, func(m mark) bool { return m.at == position{595_001, 3} }))
+}
