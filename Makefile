@@ -61,7 +61,7 @@ bench-quick: tools ## a look at the same in a minute and a half; writes bench/re
 chaos: tools ## break everything on purpose, with real processes (5 minutes); renews the table of docs/reliability.md
 	$(call chaos,10m,quick -report=$(CURDIR)/docs/reliability.md)
 
-chaos-full: tools ## the same with full loads (an hour)
+chaos-full: tools ## the same with full loads (three quarters of an hour); renews the other table
 	$(call chaos,3h,full -report=$(CURDIR)/docs/reliability.md)
 
 soak: tools ## faults by chance, for DURATION (1h)

@@ -45,7 +45,7 @@ func TestChaos(t *testing.T) {
 	table := tableOf(lines)
 	fmt.Printf("\n%s\nseed %d\n", table, *seed)
 	if *report != "" && *only == "" {
-		require.NoError(t, chaosTable.replace(*report, table+"\n"+provenance()))
+		require.NoError(t, sectionOf(*tier).replace(*report, table+"\n"+provenance()))
 	}
 	if *servers != "" {
 		head, text := serverLine(*suite, lines)

@@ -11,9 +11,9 @@ import (
 
 func TestASectionIsReplacedAlone(t *testing.T) {
 	path := written(t, "above\n<!-- chaos:table -->\nold\n<!-- /chaos:table -->\nbelow\n")
-	require.NoError(t, chaosTable.replace(path, "new\n"))
+	require.NoError(t, quickTable.replace(path, "new\n"))
 	assert.Equal(t, "above\n<!-- chaos:table -->\n\nnew\n\n<!-- /chaos:table -->\nbelow\n", read(t, path))
-	assert.ErrorContains(t, chaosTable.replace(written(t, "no marks"), "new"), "<!-- chaos:table -->")
+	assert.ErrorContains(t, quickTable.replace(written(t, "no marks"), "new"), "<!-- chaos:table -->")
 }
 
 func TestEachServerHasALine(t *testing.T) {

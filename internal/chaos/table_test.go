@@ -61,6 +61,14 @@ func provenance() string {
 		redistest.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 }
 
+// sectionOf is where the table of a tier stands.
+func sectionOf(tier string) section {
+	if tier == "full" {
+		return fullTable
+	}
+	return quickTable
+}
+
 // verdict is short, for a table of many rows.
 func (l line) verdict() string {
 	switch {
@@ -76,7 +84,8 @@ func (l line) verdict() string {
 type section string
 
 const (
-	chaosTable  section = "chaos:table"
+	quickTable  section = "chaos:table"
+	fullTable   section = "chaos-full:table"
 	serverTable section = "servers:table"
 )
 
