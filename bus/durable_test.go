@@ -76,3 +76,16 @@ func TestDedupDoesNotRepeatAShortage(t *testing.T) {
 		require.Len(t, l.calls, 2)
 	})
 }
+
+// What does not go together is refused, so that no promise is weaker than it reads.
+func TestPromisesThatDoNotGoTogether(t *testing.T) {
+	for want, options := range map[string][]bus.TopicOption{
+		"give one of them": {bus.Durable(2, time.Second), bus.DurableOnDisk(0, time.Second)},
+		"bounds nothing":   {bus.Retain(bus.Retention{MaxLen: -1, AbandonAfter: time.Hour})},
+	} {
+		err := bus.NewTopic("orders", codec.JSON[string](), options...).Publish(t.Context(), bus.New(memory.New()), "a")
+		require.ErrorContains(t, err, want)
+	}
+	twice := bus.NewTopic("orders", codec.JSON[string](), bus.Durable(2, time.Second), bus.Durable(1, time.Second))
+	require.NoError(t, twice.Publish(t.Context(), bus.New(memory.New()), "a"), "the last one holds")
+}

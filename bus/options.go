@@ -125,9 +125,9 @@ type Retention = transport.Retention
 // Retain says how much of a topic is kept; default the newest 1,000,000 events, and never less than what a group has not
 // handled yet.
 //
-// With AbandonAfter, at least a minute (hours or days are usual), a group that nobody has read for so long is not waited for any more:
-// what it then loses is logged, and told to it when a consumer comes back. It must be longer than all consumers of a group
-// may be away, as in a deployment. It goes with a soft bound only.
+// With AbandonAfter, at least a minute (hours or days are usual), a group that nobody has read for so long is not waited for any
+// more: what it then loses is logged, and told to it when a consumer comes back. It must be longer than all consumers of a group
+// may be away, as in a deployment. It goes with a soft bound only, by MaxLen or MaxAge.
 func Retain(r Retention) TopicOption {
 	return topicOption(func(o *topicOptions) {
 		switch {
@@ -136,9 +136,17 @@ func Retain(r Retention) TopicOption {
 				"a group is without consumers for a while whenever they restart", r.AbandonAfter, minAbandonAfter))
 		case r.AbandonAfter != 0 && r.Hard:
 			o.err = errors.Join(o.err, errors.New("Retain(Retention{Hard: true, AbandonAfter: ...}): a hard bound waits for no group: leave one out"))
+		case r.AbandonAfter != 0 && boundless(r):
+			o.err = errors.Join(o.err, errors.New("Retain(Retention{AbandonAfter: ...}): a negative MaxLen without a MaxAge bounds nothing, "+
+				"so no group is in its way: give a MaxLen or a MaxAge, or leave AbandonAfter out"))
 		}
 		o.retention = r
 	})
+}
+
+func boundless(r Retention) bool {
+	maxLen, maxAge := r.Limits()
+	return maxLen == 0 && maxAge == 0
 }
 
 // minAbandonAfter is more than a consumer that lives may seem idle: two leases, and several looks at the groups.
@@ -149,10 +157,10 @@ const minAbandonAfter = time.Minute
 // outside twice are one if their id is taken from there.
 //
 // With it the bus repeats by itself what has an unknown outcome (see [ErrPublishUnknown]) or was not sent because the connection
-// broke or the broker stood still, and nothing is doubled: after 50 ms at first, then longer, up to a second, until it is stored, ctx ends, the transport is closed, or half of the window or 30 s
-// are over, whichever is less (30 s count only where ctx has no deadline). The window should be much longer than Redis, or the way
-// to it, may stand still: a try that arrives when its window is over is stored again. Minutes are usual. On Redis each id is a small
-// key for as long.
+// broke or the broker stood still, and nothing is doubled: after 50 ms at first, then longer, up to a second, until it is
+// stored, ctx ends, the transport is closed, or half of the window or 30 s are over, whichever is less (30 s count only where
+// ctx has no deadline). The window should be much longer than Redis, or the way to it, may stand still: a try that arrives when
+// its window is over is stored again. Minutes are usual. On Redis each id is a small key for as long.
 //
 // What is published through an event is stored once in any case, and is not looked up, even with [ID].
 func Dedup(window time.Duration) TopicOption {
@@ -169,27 +177,36 @@ func Dedup(window time.Duration) TopicOption {
 // *transport.DurabilityError that says how many; do not publish it again. It is not proof against everything: a replica without
 // the event may be promoted where there are more replicas than were asked for. Each publish takes the way to the replicas
 // and back longer; other topics do not. It concerns what is published at once, not through an event. In memory there are
-// no replicas, and it is ignored.
+// no replicas, and it is ignored. A topic is this or [DurableOnDisk].
 func Durable(replicas int, timeout time.Duration) TopicOption {
 	return topicOption(func(o *topicOptions) {
 		if replicas < 1 || timeout < time.Millisecond {
 			o.err = errors.Join(o.err, fmt.Errorf("Durable(%d, %v): must be at least 1 replica and 1ms", replicas, timeout))
 		}
-		o.durable = transport.Durability{Replicas: replicas, Timeout: timeout}
+		o.setDurable(transport.Durability{Replicas: replicas, Timeout: timeout})
 	})
 }
 
-// DurableOnDisk is [Durable] with disks: Publish waits until the server that stored the event, and at least so many replicas, which may be 0,
-// have it on disk (WAITAOF), so that the death of their machines does not lose it. The server must be Redis 7.2 or newer with
-// appendonly yes; otherwise Publish stores nothing and says so. With appendfsync everysec a publish takes up to a second or more,
-// so the timeout should be longer; with always it is short. The error tells what is missing, disk or replicas.
+// DurableOnDisk is [Durable] with disks: Publish waits until the server that stored the event, and at least so many replicas,
+// which may be 0, have it on disk (WAITAOF), so that the death of their machines does not lose it. The server must be Redis 7.2
+// or newer with appendonly yes; otherwise Publish stores nothing and says so. With appendfsync everysec a publish takes up to a
+// second or more, so the timeout should be longer; with always it is short. The error tells what is missing, disk or replicas.
+// In memory there are no disks, and it is ignored.
 func DurableOnDisk(replicas int, timeout time.Duration) TopicOption {
 	return topicOption(func(o *topicOptions) {
 		if replicas < 0 || timeout < time.Millisecond {
 			o.err = errors.Join(o.err, fmt.Errorf("DurableOnDisk(%d, %v): must be at least 0 replicas and 1ms", replicas, timeout))
 		}
-		o.durable = transport.Durability{Replicas: replicas, OnDisk: true, Timeout: timeout}
+		o.setDurable(transport.Durability{Replicas: replicas, OnDisk: true, Timeout: timeout})
 	})
+}
+
+// setDurable lets the last of several hold. One of each kind is refused: the last might promise less than the first.
+func (o *topicOptions) setDurable(d transport.Durability) {
+	if o.durable != (transport.Durability{}) && o.durable.OnDisk != d.OnDisk {
+		o.err = errors.Join(o.err, errors.New("Durable and DurableOnDisk: give one of them: DurableOnDisk waits for replicas too, by its number"))
+	}
+	o.durable = d
 }
 
 // Concurrency is how many events of the subscription are handled at the same time; default 16. With 1 they are handled one

@@ -30,9 +30,10 @@ type SendMiddleware func(next Sender) Sender
 // same atomic step as the event's acknowledgement, and not at all when the handler fails. With the bus it is stored at once, and
 // again when the handler is called again.
 //
-// The event gets an id before the first try (see [ID]). Publish does not try twice, unless the topic has
-// [Dedup]: after an error that wraps [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the codec
-// cannot encode, a misdeclared topic, [ErrClosed], a broker that refuses or is away.
+// The event gets an id before the first try (see [ID]). Publish does not try twice, unless the topic has [Dedup]: after an error
+// that wraps [ErrPublishUnknown] the event may or may not be stored. Other errors mean that it is not: [ErrTooLarge], a value the
+// codec cannot encode, a misdeclared topic, [ErrClosed], a broker that refuses or is away. One that wraps a
+// *transport.DurabilityError means that it is stored, see [Durable].
 func (t *Topic[T]) Publish(ctx context.Context, p Publisher, v T, opts ...PublishOption) error {
 	out := takeOutgoing()
 	if err := t.message(&out.Message, out.body, p, v, opts); err != nil {
