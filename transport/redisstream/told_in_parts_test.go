@@ -13,7 +13,7 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
-// A copy is what a replica has of a topic and the cursor of its group g.
+// A copied is what a replica has of a topic and the cursor of its group g.
 type copied struct {
 	*bench
 	keys map[string]string
@@ -44,7 +44,7 @@ func (c *copied) takesOver(run string) {
 	}
 }
 
-// put stores entries with the ids given.
+// entries stores some with the ids given.
 func (b *bench) entries(ids ...string) {
 	b.Helper()
 	for _, id := range ids {
