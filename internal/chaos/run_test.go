@@ -223,7 +223,7 @@ func (r *run) look() {
 
 // count counts the entries of a stream by the ids of their events.
 func (r *run) count(stream string, ids map[string]int) {
-	const page = 5000
+	const page = 200 // some entries are of megabytes
 	for from := "-"; ; {
 		entries, err := r.redis.XRangeN(r.Context(), stream, from, "+", page).Result()
 		require.NoError(r, err)
