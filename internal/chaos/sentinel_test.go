@@ -137,7 +137,7 @@ type tally struct{ gone, seen, told, hidden, lost int }
 func (b *rollback) count(r *run, ahead int64) (n tally) {
 	n.gone = len(b.removed)
 	for _, e := range b.removed {
-		assert.GreaterOrEqual(r, e.to, b.from-int64(time.Second), "%s had time to reach the replica", e.id)
+		assert.GreaterOrEqual(r, e.to, b.from-int64(2*time.Second), "%s had time to reach the replica", e.id)
 		told := b.told(e, ahead)
 		if told {
 			n.told++
