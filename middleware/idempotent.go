@@ -89,6 +89,7 @@ type idempotent struct {
 	tries   atomic.Uint64 // so many owners there were
 	open    seldom        // says that events are handled without a claim
 	renewal renewal
+	unsure  unsure
 }
 
 func (i *idempotent) handle(ctx context.Context, d *bus.Delivery, next bus.Handler) error {
@@ -99,6 +100,7 @@ func (i *idempotent) handle(ctx context.Context, d *bus.Delivery, next bus.Handl
 	}
 	switch {
 	case err != nil:
+		i.unsure.note(c, i.Expiry)
 		return i.withoutStore(ctx, d, next, err)
 	case done:
 		i.duplicate(ctx, d, true)
@@ -116,9 +118,12 @@ func (i *idempotent) claim(d *bus.Delivery) transport.Claim {
 	if i.Key != nil {
 		key = i.Key(d)
 	}
-	var text [32]byte
-	owner := strconv.AppendUint(append(text[:0], i.owner...), i.tries.Add(1), 36)
-	return transport.Claim{Topic: d.Topic, Group: d.Group, Key: cmp.Or(key, d.ID), Owner: string(owner)}
+	c := transport.Claim{Topic: d.Topic, Group: d.Group, Key: cmp.Or(key, d.ID)}
+	if c.Owner = i.unsure.take(c); c.Owner == "" {
+		var text [32]byte
+		c.Owner = string(strconv.AppendUint(append(text[:0], i.owner...), i.tries.Add(1), 36))
+	}
+	return c
 }
 
 // withoutStore is what happens when no claim can be begun.

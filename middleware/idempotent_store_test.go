@@ -135,6 +135,29 @@ func TestIdempotentAnAnswerThatWasLost(t *testing.T) {
 	assert.Equal(t, "done", stateOf(t, store.MemoryClaims, "1"))
 }
 
+// An event does not wait for its own claim when it comes again.
+func TestIdempotentAllAnswersOfABeginWereLost(t *testing.T) {
+	store := &losingBegins{MemoryClaims: middleware.NewMemoryClaims(), lose: 2}
+	h := middleware.Idempotent(store, middleware.IdempotentOptions{})(returning(nil))
+	require.ErrorIs(t, h(t.Context(), oneDelivery("1")), errStore)
+	require.NoError(t, h(t.Context(), oneDelivery("1")), "at once")
+	assert.Equal(t, "done", stateOf(t, store.MemoryClaims, "1"))
+}
+
+// losingBegins loses so many answers of Begin.
+type losingBegins struct {
+	*middleware.MemoryClaims
+	lose int
+}
+
+func (l *losingBegins) Begin(ctx context.Context, c transport.Claim, expiry time.Duration) (bool, time.Duration, error) {
+	done, wait, err := l.MemoryClaims.Begin(ctx, c, expiry)
+	if l.lose--; l.lose >= 0 {
+		return false, 0, errStore
+	}
+	return done, wait, err
+}
+
 // losingAnswers loses the first answer of Begin and of Finish.
 type losingAnswers struct {
 	*middleware.MemoryClaims
