@@ -169,14 +169,6 @@ func (l *lane) canFlush(ctx context.Context) error {
 	})
 }
 
-// waitProbes are what publishing to a topic with such a durability needs besides.
-func waitProbes(d transport.Durability) []probe {
-	if d.OnDisk {
-		return []probe{{"+waitaof", []any{"waitaof", 0, 0, 1}, ""}} // returns at once
-	}
-	return durableProbes()
-}
-
 // shortOf adds a shortage to what became of n messages.
 func shortOf(short *transport.DurabilityError, outcomes []transport.Outcome, err error, n int) ([]transport.Outcome, error) {
 	switch {

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/typedbus/typedbus/transport"
 )
 
 // A probe is a harmless form of a command: it fails or does nothing, whatever is in Redis, but Redis looks at the user's
@@ -52,9 +54,12 @@ func dedupProbes(k keys) []probe {
 	}
 }
 
-// durableProbes are what publishing to a topic with Durable needs besides.
-func durableProbes() []probe {
-	return []probe{{"+wait", []any{"wait", 0, 1}, ""}} // returns at once
+// waitProbes are what publishing to a topic with such a durability needs besides. They return at once.
+func waitProbes(d transport.Durability) []probe {
+	if d.OnDisk {
+		return []probe{{"+waitaof", []any{"waitaof", 0, 0, 1}, ""}}
+	}
+	return []probe{{"+wait", []any{"wait", 0, 1}, ""}}
 }
 
 // consumeProbes are what a consumer of a group needs: it reads two streams, runs scripts over the keys of its topic and its
