@@ -82,6 +82,7 @@ func (b *bench) open(s *subscription) { b.Cleanup(func() { _ = s.Close(context.B
 func (b *bench) shorty(tr *Transport, w *watcher) *subscription {
 	b.Helper()
 	s := b.subscribe(tr, w.group("g", shortLease))
+	s.reader.claimAt = time.Now()
 	b.open(s)
 	return s
 }
@@ -96,7 +97,7 @@ func TestSuspectsComeOneByOne(t *testing.T) {
 	for _, stream := range []string{"orders", "{orders}:g:retry"} {
 		t.Run(stream, func(t *testing.T) {
 			b, w := newBench(t), &watcher{}
-			ids := b.orphans(stream, 20, 2)
+			ids := b.orphans(stream, 10, 2)
 			s := b.shorty(b.tr, w)
 			for n := range ids {
 				ds, err := s.Receive(bounded(t), 100)
