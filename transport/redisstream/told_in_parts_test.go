@@ -112,6 +112,33 @@ func TestALossIsToldInParts(t *testing.T) {
 	require.Equal(t, [][2]string{{"300-0", "400-0"}, {"400-0", "600-0"}, {"600-0", "700-0"}}, w.told(t))
 }
 
+// a process that looks at the new master while it still reads the old one knows ids of both: what others told is the better beginning.
+func TestPartsOfALossHaveNoGaps(t *testing.T) {
+	b, w := newBench(t), &watcher{}
+	g := w.group("g", time.Minute)
+	one, two := b.subscribe(b.tr, g), b.subscribe(b.transport(), g)
+	b.entries("100-0")
+	readDone(t, one, 1)
+	tendAll(t, one, two)
+	behind := b.copied()
+	b.entries("200-0", "300-0")
+	readDone(t, two, 1)
+	readDone(t, one, 1)
+	old := b.copied()
+	behind.takesOver("otherrun")
+	b.entries("250-0", "320-0")
+	tendAll(t, one, two)
+	now := b.copied()
+
+	old.takesOver("")
+	b.entries("310-0", "325-0")
+	readDone(t, two, 2) // one answer, of which the last id is remembered
+	now.takesOver("")
+	two.reconnected()
+	tendAll(t, two)
+	require.Equal(t, [2]string{"100-0", "325-0"}, w.whole(t))
+}
+
 // what one process has told of all is not told by another that has seen less.
 func TestALossThatIsToldIsNotToldInParts(t *testing.T) {
 	b, w := newBench(t), &watcher{}

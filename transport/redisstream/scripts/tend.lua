@@ -117,10 +117,15 @@ end
 -- An old count tells only of what has happened since.
 local counted, least = ARGV[#ARGV], seen[1] and math.max(had - added, 0) or 0
 
+-- atonce is for how many milliseconds an old master may go on: what is lost meanwhile is one loss.
+local atonce = 15000
+local function millis(id) return tonumber((id:match('^%d+'))) end
+
 local function max(a, b) return compare(a, b) < 0 and b or a end
 
 -- beyond is the range that lacks marks beyond what was told, and how many entries that are at least; nothing if there are none.
--- It begins with what was seen and is still there.
+-- It begins with what was seen and is still there; but where this server was told of a loss just before that, at the end of it: who reads
+-- from one server and looks at another has seen what is there, and is to be lost, in turns.
 local function beyond(told)
   local there, from, to
   for _, m in ipairs(seen) do
@@ -131,7 +136,7 @@ local function beyond(told)
     end
   end
   if not to then return end
-  if compare(from, told) < 0 then return told, to, 0 end
+  if compare(from, told) < 0 or compare(told, '0-0') > 0 and millis(from) - millis(told) < atonce then return told, to, 0 end
   return from, to, compare(counted, told) > 0 and least or 0
 end
 
