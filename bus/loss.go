@@ -7,13 +7,15 @@ import (
 	"github.com/typedbus/typedbus/transport"
 )
 
-// OnLoss has f called when the broker has lost events of a subscription, or may have, or when the bound of its dead letters has
-// removed some (Letters): with what was noticed, how many and which range where that is known. It is logged and counted besides.
+// OnLoss has f called when the broker has lost events of a subscription, or may have, or when the bound of its dead letters
+// has removed some (Letters): with what was noticed, how many and which range where that is known. It is logged and counted
+// besides.
 //
 // f is called once for each loss by a process that notices it, maybe concurrently. Of a loss that several processes know in part each is
 // called with a range of its own; there may be more than one call for one failover. f must return soon, since the subscription
-// receives nothing meanwhile: what takes long, as publishing again from a store of your own, it does in a goroutine. A panic is
-// logged. f must not be nil.
+// may receive nothing meanwhile, and what the transport does for others from time to time (retention, looking for losses)
+// may wait too: what takes long, as publishing again from a store of your own, it does in a goroutine. A panic is logged. f
+// must not be nil.
 func OnLoss(f func(*transport.LossError)) Option {
 	return option(func(o *options) {
 		if f == nil {

@@ -61,7 +61,7 @@ func warningsOf(f *ast.File) (texts []string) {
 				add(n.Args[0])
 			}
 		case *ast.CompositeLit:
-			if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "trouble" {
+			if kind, ok := n.Type.(*ast.Ident); ok && (kind.Name == "trouble" || kind.Name == "seldom") {
 				add(n.Elts[0].(*ast.KeyValueExpr).Value)
 			}
 		}

@@ -60,18 +60,23 @@ func (s *subscription) Receive(ctx context.Context, limit int) ([]*transport.Del
 
 // take leases what is there, or else notes that this consumer waits.
 func (s *subscription) take(limit int) ([]*transport.Delivery, error) {
+	ds, lost, err := s.takeAndFill(limit)
+	if lost != nil && s.conf.Warn != nil {
+		s.conf.Warn(lost) // under no lock: it is the user's
+	}
+	return ds, err
+}
+
+func (s *subscription) takeAndFill(limit int) ([]*transport.Delivery, *transport.LossError, error) {
 	s.filling.Lock()
 	defer s.filling.Unlock()
 	s.group.mu.Lock()
 	got, lost, err := s.takeOrWait(limit)
 	s.group.mu.Unlock()
-	if lost != nil && s.conf.Warn != nil {
-		s.conf.Warn(lost)
-	}
 	if got == nil {
-		return nil, err
+		return nil, lost, err
 	}
-	return got.fill(), nil
+	return got.fill(), lost, nil
 }
 
 func (s *subscription) takeOrWait(limit int) (got *batch, lost *transport.LossError, err error) {

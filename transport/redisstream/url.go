@@ -51,10 +51,10 @@ func newClient(raw string, opts *Options) (redis.UniversalClient, error) {
 	case kind == "sentinel" && plain:
 		o, err := redis.ParseFailoverURL(u.String())
 		switch {
+		case u.Query().Get("master_name") == "":
+			return nil, badURL("it names no master: add ?master_name=mymaster")
 		case err != nil:
 			return nil, badURL(why(u, err))
-		case o.MasterName == "":
-			return nil, badURL("it names no master: add ?master_name=mymaster")
 		case o.RouteByLatency || o.RouteRandomly || o.ReplicaOnly:
 			return nil, badURL("it sends reads to replicas, which lag behind: leave route_by_latency, route_randomly and replica_only out")
 		}

@@ -91,6 +91,7 @@ func TestBadURLsSayWhatToDo(t *testing.T) {
 		"redis://u:1?2@h":                         "percent-encode those of the password as %3F",
 		"redis://h?poolsize=1":                    "a parameter that is not known",
 		"redis+sentinel://h":                      "add ?master_name=mymaster",
+		"redis+sentinel://h/mymaster":             "add ?master_name=mymaster",
 		"redis+sentinel://h?master_name=m&addr=x": "host:port",
 		"redis://h?pool_size=x":                   "a value of the wrong kind",
 		"unix://":                                 "unix:///path/to/redis.sock",
