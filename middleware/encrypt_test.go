@@ -241,7 +241,7 @@ var (
 func TestCompressedAndEncrypted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := memory.New()
-		defer tr.Close()
+		t.Cleanup(func() { tr.Close() }) // not deferred: the bus is drained by a cleanup
 		c, e := compress.Zstd(compress.Options{}), ringOf(t, middleware.EncryptionOptions{}, "a")
 		b := bus.New(tr, bus.Logger(nil), bus.Use(e.Handle, c.Handle), bus.UseSend(c.Send, e.Send))
 		drafts.Subscribe(b, "press", func(ctx context.Context, d *bus.Event[string]) error { return prints.Publish(ctx, d, d.Payload) })
@@ -277,7 +277,7 @@ func rawOf(t *testing.T, tr transport.Transport, topic string) transport.Subscri
 func TestEncryptedLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := memory.New()
-		defer tr.Close()
+		t.Cleanup(func() { tr.Close() }) // not deferred: the bus is drained by a cleanup
 		e := ringOf(t, middleware.EncryptionOptions{}, "a")
 		b := bus.New(tr, bus.Logger(nil), bus.Use(e.Handle), bus.UseSend(e.Send))
 		drafts.Subscribe(b, "press", func(_ context.Context, d *bus.Event[string]) error {

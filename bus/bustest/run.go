@@ -13,7 +13,8 @@ import (
 )
 
 // Start runs b and returns when every subscription is open. When the test ends, or stop is called, the bus is drained and
-// waited for; a Run that returns an error fails the test. Stop may be called more than once.
+// waited for; a Run that returns an error fails the test. Stop may be called more than once. Close the transport after that: in a
+// t.Cleanup registered before Start, or by defer if stop is deferred after it. A plain defer comes before every cleanup.
 func Start(t testing.TB, b *bus.Bus) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
