@@ -173,12 +173,21 @@ func published(t transport.Topic) string {
 		promises = append(promises, fmt.Sprintf("each id once within %v", t.Dedup))
 	}
 	switch d := t.Durable; {
+	case d.OnDisk && d.Replicas == 0:
+		promises = append(promises, fmt.Sprintf("on disk, waiting %v for that", d.TimeoutOrDefault()))
 	case d.OnDisk:
-		promises = append(promises, fmt.Sprintf("on disk, also of %d replicas, waiting %v for it", d.Replicas, d.TimeoutOrDefault()))
+		promises = append(promises, fmt.Sprintf("on disk, also of %s, waiting %v for that", replicas(d.Replicas), d.TimeoutOrDefault()))
 	case d.Replicas > 0:
-		promises = append(promises, fmt.Sprintf("on %d replicas, waiting %v for them", d.Replicas, d.TimeoutOrDefault()))
+		promises = append(promises, fmt.Sprintf("on %s, waiting %v for that", replicas(d.Replicas), d.TimeoutOrDefault()))
 	}
 	return strings.Join(promises, ", ")
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 func letters(b transport.LetterBound) string {

@@ -67,7 +67,7 @@ func TestExplainTellsOptionsAndMistakes(t *testing.T) {
 	aged.Subscribe(b, "since", func(context.Context, *bus.Event[[]byte]) error { return nil },
 		bus.Start(bus.At(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))))
 	sure := bus.NewTopic("sure", codec.Bytes(), bus.Retain(transport.Retention{MaxLen: 7, AbandonAfter: 24 * time.Hour}),
-		bus.Dedup(10*time.Minute), bus.Durable(2, time.Second))
+		bus.Dedup(10*time.Minute), bus.Durable(1, time.Second))
 	disk := bus.NewTopic("disk", codec.Bytes(), bus.DurableOnDisk(0, 3*time.Second))
 	disk.Subscribe(b, "all", func(context.Context, *bus.Event[[]byte]) error { return nil })
 	sure.Subscribe(b, "all", func(context.Context, *bus.Event[[]byte]) error { return nil })
@@ -77,8 +77,8 @@ func TestExplainTellsOptionsAndMistakes(t *testing.T) {
 		"hard, kept, handled or not: the newest 5 events of the last 1h0m0s", "begins at the latest event, lease 1m0s", "application/msgpack",
 		"prefetching 3, each at most 1s", "5m0s, no jitter", "kept: all letters", "events of the last 1h0m0s", "position 5-1",
 		"the newest 7 events; a group that nobody reads for 24h0m0s is not waited for",
-		"  published     each id once within 10m0s, on 2 replicas, waiting 1s for them\n",
-		"  published     on disk, also of 0 replicas, waiting 3s for it\n",
+		"  published     each id once within 10m0s, on 1 replica, waiting 1s for that\n",
+		"  published     on disk, waiting 3s for that\n",
 		"begins at 2026-01-02T03:04:05Z", "mistake       bus: subscribe orders.placed/billing: nil handler",
 	} {
 		assert.Contains(t, text, part)
