@@ -158,16 +158,25 @@ func (r *renewal) tell(ctx context.Context, hs []*held, lost []transport.Claim) 
 	for _, c := range lost {
 		gone[c.Owner] = true
 	}
+	told := 0
 	for _, h := range hs {
 		switch isLost, again := r.answered(h, gone[h.claim.Owner]); {
 		case again:
 			_ = r.by.claims.Release(ctx, h.claim) // if not, it expires
 		case isLost:
 			h.lose()
-			r.by.Logger.Warn("claim lost while handling: another handles the event", h.facts()...)
+			if told++; told <= lossesTold {
+				r.by.Logger.Warn("claim lost while handling: another handles the event", h.facts()...)
+			}
 		}
 	}
+	if more := told - lossesTold; more > 0 {
+		r.by.Logger.Warn("more claims lost while handling: others handle the events", "claims", more)
+	}
 }
+
+// lossesTold is how many claims that one call lost are logged one by one: a store that was emptied loses all of them.
+const lossesTold = 10
 
 // answered notes that the call has ended that h was in.
 func (r *renewal) answered(h *held, gone bool) (lost, again bool) {

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -141,6 +142,31 @@ func TestIdempotentALostClaimEndsTheHandler(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Len(t, log.with("claim lost"), 2, "it is not asked for again")
 		require.NoError(t, safe.returns(nil))
+	})
+}
+
+// TestIdempotentAMassLossIsLoggedInFewLines: ten claims one by one, the rest as a number. All handlers are told.
+func TestIdempotentAMassLossIsLoggedInFewLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		store := newFaultyClaims()
+		mw := middleware.Idempotent(store, middleware.IdempotentOptions{Expiry: 30 * time.Second, Logger: log.logger(slog.LevelDebug)})
+		var ctxs []context.Context
+		for i := range 25 {
+			h, ctx := begin(t, mw, strconv.Itoa(i))
+			defer func() { h.returns(nil) }()
+			ctxs = append(ctxs, ctx)
+		}
+		for i := range 25 {
+			steal(t, store, strconv.Itoa(i))
+		}
+		time.Sleep(11 * time.Second)
+
+		for _, ctx := range ctxs {
+			assert.Equal(t, middleware.ErrClaimLost, context.Cause(ctx))
+		}
+		assert.Len(t, log.with("WARN", "claim lost while handling"), 10)
+		assert.Len(t, log.with("WARN", "more claims lost while handling", "claims=15"), 1)
 	})
 }
 
