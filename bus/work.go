@@ -23,6 +23,7 @@ type task struct {
 	parked   bool // waits in a batch and takes no slot
 	lost     bool // another consumer has it
 	finished bool // its outcome is known
+	stuck    bool // given back, and its slot is taken still
 
 	prev, following *task // among those that run
 
@@ -193,8 +194,11 @@ func (s *subscription) abandon(t *task) {
 	s.keepHooks(t)
 	s.outbox.add(transport.Settlement{Delivery: t.Delivery.Delivery, Verdict: transport.Failed, After: s.opts.backoff.After(t.Attempt)})
 	s.probeEnded(t)
-	if s.slots.stuck++; s.slots.stuck >= s.opts.concurrency {
-		s.stopReceiving() // nobody is left to handle it
+	if !t.parked { // of a batch its first event has the slot
+		t.stuck = true
+		if s.slots.stuck++; s.slots.stuck >= s.opts.concurrency {
+			s.stopReceiving() // nobody is left to handle it
+		}
 	}
 	s.mu.Unlock()
 	s.log.Error("handler ignores its context, event given back; its slot stays taken until it returns",
@@ -231,7 +235,9 @@ func (s *subscription) ended(t *task, o outcome, now time.Time) {
 		s.slots.taken++
 	}
 	if t.finished { // abandoned
-		s.slots.stuck--
+		if t.stuck {
+			s.slots.stuck--
+		}
 		return
 	}
 	t.finished = true
