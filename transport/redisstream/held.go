@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,6 +255,8 @@ type lostReceipts struct {
 	keys map[string]int // entries among them
 	ring []string
 	next int
+
+	forgotten uint64 // the highest serial of a receipt that is remembered no more
 }
 
 const lostKept = 4096
@@ -264,6 +267,7 @@ func (l *lostReceipts) add(receipt string) {
 	}
 	if old := l.ring[l.next]; old != "" {
 		delete(l.set, old)
+		l.forgotten = max(l.forgotten, receiptSerial(old))
 		l.drop(receiptKey(old))
 	}
 	l.ring[l.next] = receipt
@@ -271,6 +275,9 @@ func (l *lostReceipts) add(receipt string) {
 	l.set[receipt] = struct{}{}
 	l.keys[receiptKey(receipt)]++
 }
+
+// mayHave says whether a receipt, which is not held, may be one that was lost so long ago that this is forgotten.
+func (l *lostReceipts) mayHave(receipt string) bool { return receiptSerial(receipt) <= l.forgotten }
 
 func (l *lostReceipts) drop(key string) {
 	if l.keys[key]--; l.keys[key] <= 0 {
@@ -285,6 +292,16 @@ func (l *lostReceipts) hasKey(key string) bool  { return l.keys[key] > 0 }
 func receiptKey(receipt string) string {
 	key, _, _ := strings.Cut(receipt, ".")
 	return key
+}
+
+// receiptSerial is the number of a receipt: later ones of a subscription have higher ones.
+func receiptSerial(receipt string) uint64 {
+	_, number, _ := strings.Cut(receipt, ".")
+	serial, err := strconv.ParseUint(number, 36, 64)
+	if err != nil {
+		return math.MaxUint64 // not of this subscription
+	}
+	return serial
 }
 
 // receiptEntry is where that entry is.

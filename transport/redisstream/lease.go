@@ -110,7 +110,7 @@ func (s *subscription) renewBatch(ctx context.Context, limit time.Duration, batc
 	if err != nil {
 		return err
 	}
-	s.renewed(batch, began, indexes(at(list(reply), 0)), indexes(at(list(reply), 1)))
+	s.renewed(batch, began, indexes(at(list(reply), 0)), indexes(at(list(reply), 1)), indexes(at(list(reply), 2)))
 	return nil
 }
 
@@ -123,7 +123,7 @@ func indexes(v any) map[int]bool {
 }
 
 // renewed notes what the server said. What was claimed again or is being settled meanwhile is not judged by an older answer.
-func (s *subscription) renewed(batch []claimOn, began time.Time, lost, gone map[int]bool) {
+func (s *subscription) renewed(batch []claimOn, began time.Time, lost, gone, unsettled map[int]bool) {
 	var losing []*held
 	s.held.mu.Lock()
 	for i, c := range batch {
@@ -131,7 +131,7 @@ func (s *subscription) renewed(batch []claimOn, began time.Time, lost, gone map[
 		switch {
 		case !s.held.holds(h) || h.count != c.count:
 		case lost[i] && h.settling > 0:
-		case lost[i] && h.unsure: // the settlement that had no answer has happened
+		case lost[i] && h.unsure && !unsettled[i]: // the settlement that had no answer has happened
 			s.held.remove(h)
 		case lost[i]:
 			losing = append(losing, h)

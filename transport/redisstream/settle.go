@@ -120,6 +120,9 @@ func (s *subscription) begin(all []ending, ss []transport.Settlement, errs []err
 			e.of(h)
 			es = append(es, e)
 		case !s.held.lost.has(ss[i].Receipt):
+			if len(ss[i].Stage) > 0 && s.held.lost.mayHave(ss[i].Receipt) {
+				errs[i] = transport.ErrLeaseLost // better twice than never
+			}
 		case e.plain():
 			e.src, e.id = receiptEntry(ss[i].Receipt)
 			es = append(es, e)
@@ -247,7 +250,7 @@ func (s *subscription) conclude(e *ending) (again bool) {
 		e.full = true
 		return true
 	case isGroupGone(err):
-		e.err = s.refused(e)
+		e.err = s.undone(e)
 		return false
 	case isAnswer(err):
 		e.err = err
@@ -273,6 +276,8 @@ func (s *subscription) concludeScript(e *ending, answer int64) (again bool) {
 		}
 		e.given = true
 		return true
+	case 3:
+		e.err = s.undone(e)
 	default:
 		e.err = s.refused(e)
 	}
@@ -321,6 +326,15 @@ func (s *subscription) refused(e *ending) error {
 		s.lose(h)
 	}
 	return transport.ErrLeaseLost
+}
+
+// undone is refused for what is known not to have been settled, or has been undone: a replica that took over may not have heard of
+// it, and the message comes again.
+func (s *subscription) undone(e *ending) error {
+	s.held.mu.Lock()
+	e.held.unsure = false
+	s.held.mu.Unlock()
+	return s.refused(e)
 }
 
 // release gives back what is held, for Close: as deferred until now, so that consumers that wait have it at once.

@@ -48,6 +48,14 @@ local function groupof(key, name)
   end
 end
 
+-- unsettled says whether an entry is known not to have been acknowledged: somebody has it, or, after a rollback, nobody has had it
+-- yet. It fails without the group.
+local function unsettled(key, group, id)
+  if redis.call('XPENDING', key, group, id, id, 1)[1] then return true end
+  local g = groupof(key, group)
+  return not g or compare(field(g, 'last-delivered-id'), id) < 0
+end
+
 -- lowwater is the position up to which a group has acknowledged everything.
 local function lowwater(key, g)
   if field(g, 'pending') > 0 then

@@ -15,7 +15,8 @@
 --       staged   how many, then for each:
 --                  number of its key, delay ("-1" to append to that stream; else put into that set and the hash of the next
 --                  key), member, count and options of XADD, count and fields and values
--- returns 1 done, 0 the lease is lost, 2 the entry was deleted from the stream: its fields must be given
+-- returns 1 done, 2 the entry was deleted from the stream: its fields must be given; the lease is lost: 0 the entry is settled,
+-- perhaps by this very settlement, 3 it is not: somebody has it or will
 local cursor = 0
 local function arg()
   cursor = cursor + 1
@@ -37,9 +38,9 @@ local given = args(ngiven)
 -- Whose is it?
 if fence == '1' then
   local p = redis.call('XPENDING', source, group, id, id, 1, consumer)
-  if not p[1] or string.format('%.0f', p[1][4]) ~= count then return 0 end
+  if not p[1] or string.format('%.0f', p[1][4]) ~= count then return unsettled(source, group, id) and 3 or 0 end
 else
-  if redis.call('XPENDING', source, group, id, id, 1)[1] then return 0 end
+  if redis.call('XPENDING', source, group, id, id, 1)[1] then return 3 end
   -- Nothing in the stream tells any more whether this was done before.
   if redis.call('EXISTS', KEYS[#KEYS]) == 1 then return 1 end
 end
