@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,9 @@ func TestAHungBatchTakesOneSlot(t *testing.T) {
 		b := bus.New(tr, quiet, bus.Grace(time.Second))
 		stuck := make(chan struct{})
 		var got seen
-		first := true
+		var begun atomic.Bool
 		orders.Subscribe(b, "billing", bus.Batched(10, time.Second, func(ctx context.Context, es []*bus.Event[Order]) error {
-			if first {
-				first = false
+			if !begun.Swap(true) {
 				<-stuck // ignores its context
 				return nil
 			}
@@ -39,8 +39,7 @@ func TestAHungBatchTakesOneSlot(t *testing.T) {
 		require.NoError(t, orders.PublishAll(t.Context(), b, numbered(20)))
 		<-time.After(time.Hour)
 		synctest.Wait()
-		st, _ := b.Stats(t.Context())
-		t.Log("ready:", b.Ready())
-		assert.NotEmpty(t, got.ids(), "three of four slots are free, and nothing is handled for an hour: %+v", st.Subscriptions[0].Lag)
+		assert.NotEmpty(t, got.ids(), "three of four slots are free")
+		assert.NoError(t, b.Ready())
 	})
 }
